@@ -1,0 +1,32 @@
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: setup demo test bench up clean
+
+setup: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml core/contract/pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --progress-bar off -c constraints.txt -e '.[embedded,remote,dev]'
+	touch $@
+
+# The main job end to end. DOCS=folder runs it on files of your own.
+demo: $(INSTALLED)
+	$(BIN)/python -m samples.demo $(if $(DOCS),--documents '$(DOCS)')
+
+test: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/pytest
+
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks
+
+up: $(INSTALLED)
+	$(BIN)/docintake up
+
+clean:
+	rm -rf .venv .docintake build *.egg-info

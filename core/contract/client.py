@@ -1,0 +1,201 @@
+"""The client that a back office uses instead of writing messages by hand."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from .classify import MANY_LIMIT, ClassifyManyRequest, ClassifyManyResult, ClassifyRequest, ClassifyResult, ManyItem
+from .correct import CorrectRequest, CorrectResult
+from .document import INLINE_LIMIT, DocumentReference, Wire
+from .errors import IntakeError
+from .names import CLASSIFY, CLASSIFY_MANY, CORRECT, PRIORITIES, QUEUES
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+ResultT = TypeVar("ResultT", bound=Wire)
+
+
+def inline(path: str | Path) -> DocumentReference:
+    """Put a small local file itself into the message, for workers that cannot reach it by URI.
+
+    Raises ValueError when it is over 1 MiB: put such a file where the worker may read it and send its URI.
+    """
+    data = Path(path).read_bytes()
+    if len(data) > INLINE_LIMIT:
+        raise ValueError(
+            f"{path} has {len(data):,} bytes; only {INLINE_LIMIT:,} may travel in a message: send its URI"
+        )
+    return DocumentReference(content=base64.b64encode(data).decode("ascii"))
+
+
+class Handle(Generic[ResultT]):
+    """A request on its way."""
+
+    def __init__(self, task: Any, result_type: type[ResultT]) -> None:
+        self._task = task
+        self._result_type = result_type
+
+    @property
+    def id(self) -> str:
+        """The task id: names this request in results, corrections and the database."""
+        return str(self._task.id)
+
+    def ready(self) -> bool:
+        """Whether the request has ended."""
+        return bool(self._task.ready())
+
+    def get(self, timeout: float | None = None) -> ResultT:
+        """Wait for the result, at most `timeout` seconds.
+
+        Raises IntakeError when the request ended without one, and `celery.exceptions.TimeoutError` when it has
+        not ended in time; it then goes on, and `get` may be called again.
+        """
+        value = self._task.get(timeout=timeout, propagate=False)
+        if isinstance(value, BaseException):
+            raise _as_intake_error(value) from value
+        return self._result_type.model_validate(value)
+
+    def forget(self) -> None:
+        """Drop the copy that waits in the result backend; PostgreSQL keeps the result."""
+        self._task.forget()
+
+
+def _as_intake_error(error: BaseException) -> IntakeError:
+    # Celery rebuilds a worker's exception from its class name and arguments.
+    kind = "rejected" if type(error).__name__ == "RejectedInput" else "failed"
+    if len(error.args) == 2 and all(isinstance(part, str) for part in error.args):
+        return IntakeError(kind, error.args[0], error.args[1])  # type: ignore[arg-type]
+    return IntakeError("failed", "unexpected", f"{type(error).__name__}; see the worker's log for this task")
+
+
+class IntakeClient:
+    """Sends documents to docintake.
+
+    Built over the back office's own Celery app, or over a broker URL, where a small app of its own is made:
+    `IntakeClient("redis://…")`; `key_prefix` is then the one in the worker's settings.
+    """
+
+    def __init__(self, app: Celery | str, *, key_prefix: str = "") -> None:
+        if isinstance(app, str):
+            from celery import Celery  # the contract imports without Celery
+
+            url = app
+            app = Celery("docintake_client", broker=url, backend=url, set_as_current=False)
+            app.conf.update(
+                task_serializer="json",
+                result_serializer="json",
+                accept_content=["json"],
+                task_send_sent_event=True,
+                broker_transport_options={"global_keyprefix": key_prefix},
+                result_backend_transport_options={"global_keyprefix": key_prefix},
+            )
+        self._app = app
+
+    def classify(
+        self,
+        document: str | DocumentReference,
+        *,
+        class_set: str | None = None,
+        classes: Sequence[str] | dict[str, str] | None = None,
+        pages: str | None = None,
+        top_k: int = 5,
+        external_id: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        priority: str = "normal",
+        task_id: str | None = None,
+        ignore_result: bool = False,
+    ) -> Handle[ClassifyResult]:
+        """Enqueue one document.
+
+        `task_id` may be chosen by the caller: sent twice, it is done once. With `ignore_result` nothing waits in
+        the result backend; the result stands in PostgreSQL alone. Raises pydantic.ValidationError when the
+        request is not one.
+        """
+        request = ClassifyRequest(
+            document=_reference(document),
+            class_set=class_set,
+            classes=_plain(classes),
+            pages=pages,
+            top_k=top_k,
+            external_id=external_id,
+            metadata=metadata or {},
+        )
+        return Handle(self._send(CLASSIFY, request, priority, task_id, ignore_result), ClassifyResult)
+
+    def classify_many(
+        self,
+        documents: Iterable[str | DocumentReference],
+        *,
+        class_set: str | None = None,
+        classes: Sequence[str] | dict[str, str] | None = None,
+        pages: str | None = None,
+        top_k: int = 5,
+        priority: str = "bulk",
+        ignore_result: bool = False,
+    ) -> list[Handle[ClassifyManyResult]]:
+        """Enqueue any number of documents, up to 256 in a message: one handle a message, in order."""
+        references = [_reference(document) for document in documents]
+        return [
+            Handle(
+                self._send(
+                    CLASSIFY_MANY,
+                    ClassifyManyRequest(
+                        documents=[
+                            ManyItem(document=reference) for reference in references[start : start + MANY_LIMIT]
+                        ],
+                        class_set=class_set,
+                        classes=_plain(classes),
+                        pages=pages,
+                        top_k=top_k,
+                    ),
+                    priority,
+                    None,
+                    ignore_result,
+                ),
+                ClassifyManyResult,
+            )
+            for start in range(0, len(references), MANY_LIMIT)
+        ]
+
+    def correct(
+        self,
+        label: str,
+        *,
+        by: str,
+        task_id: str | None = None,
+        document: str | DocumentReference | None = None,
+        class_set: str | None = None,
+        note: str | None = None,
+    ) -> Handle[CorrectResult]:
+        """Say what a document really is, by an earlier request's task id or by the document itself."""
+        request = CorrectRequest(
+            document=None if document is None else _reference(document),
+            task_id=task_id,
+            label=label,
+            class_set=class_set,
+            by=by,
+            note=note,
+        )
+        return Handle(self._send(CORRECT, request, "urgent", None, False), CorrectResult)
+
+    def _send(self, name: str, request: Wire, priority: str, task_id: str | None, ignore_result: bool) -> Any:
+        return self._app.send_task(
+            name,
+            kwargs=request.model_dump(mode="json", exclude_defaults=True),
+            queue=QUEUES[name],
+            priority=PRIORITIES[priority],
+            task_id=task_id,
+            ignore_result=ignore_result,
+        )
+
+
+def _reference(document: str | DocumentReference) -> DocumentReference:
+    return document if isinstance(document, DocumentReference) else DocumentReference(uri=document)
+
+
+def _plain(classes: Sequence[str] | dict[str, str] | None) -> list[str] | dict[str, str] | None:
+    return classes if classes is None or isinstance(classes, dict) else list(classes)
