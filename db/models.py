@@ -1,0 +1,250 @@
+"""Every table. What each one is for, and which states its rows go through, stands in its docstring.
+
+The tables serve Core statements (db/queries.py); db/migrations/ makes them and is kept equal to them by a test.
+"""
+
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    MetaData,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+_COLUMN_TYPES: Final = {
+    str: Text(),
+    float: Double(),
+    datetime: DateTime(timezone=True),
+    list[str]: ARRAY(Text()),
+    dict[str, Any]: JSONB(none_as_null=True),
+}
+
+JobState = Literal["received", "started", "succeeded", "rejected", "failed"]
+OpenState = Literal["received", "started"]
+EndState = Literal["succeeded", "rejected", "failed"]
+Source = Literal["text_layer", "ocr", "blank"]
+VersionState = Literal["draft", "published", "retired"]
+
+
+class Base(DeclarativeBase):
+    type_annotation_map = _COLUMN_TYPES
+    metadata = MetaData(
+        naming_convention={
+            "pk": "%(table_name)s_pkey",
+            "fk": "%(table_name)s_%(column_0_name)s_fkey",
+            "uq": "%(table_name)s_%(column_0_N_name)s_key",
+            "ck": "%(table_name)s_%(constraint_name)s_check",
+        }
+    )
+
+
+class Document(Base):
+    """A document that was seen, by the SHA-256 of its bytes: its public `document_id`.
+
+    It has no states: it is written once, and only the place to fetch it from may change. Deleting it deletes its
+    pages, features, classifications and corrections.
+    """
+
+    __tablename__ = "documents"
+    __table_args__ = (
+        CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256"),
+        CheckConstraint("page_count >= 1", name="page_count"),
+        CheckConstraint("size >= 0", name="size"),
+    )
+
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    media_type: Mapped[str]
+    page_count: Mapped[int]
+    size: Mapped[int] = mapped_column(BigInteger)  # bytes
+    uri: Mapped[str | None]  # where it was last fetched; null if it only came inside messages
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Page(Base):
+    """What one reader read on one page. It has no states: written once; another reader's version is another row."""
+
+    __tablename__ = "pages"
+    __table_args__ = (
+        CheckConstraint("number >= 1", name="number"),
+        CheckConstraint("source IN ('text_layer', 'ocr', 'blank')", name="source"),
+    )
+
+    sha256: Mapped[str] = mapped_column(ForeignKey("documents.sha256", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    reader: Mapped[str] = mapped_column(primary_key=True)
+    width: Mapped[int]  # pixels
+    height: Mapped[int]  # pixels
+    source: Mapped[Source] = mapped_column(Text)
+    lines: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Feature(Base):
+    """What one encoder made of one page; a blank page has a row without data, so that it is not read again.
+
+    It has no states: written once; another encoder's version is another row.
+    """
+
+    __tablename__ = "features"
+    __table_args__ = (CheckConstraint("page >= 1", name="page"),)
+
+    sha256: Mapped[str] = mapped_column(ForeignKey("documents.sha256", ondelete="CASCADE"), primary_key=True)
+    page: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    encoder: Mapped[str] = mapped_column(primary_key=True)
+    data: Mapped[bytes | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ClassSet(Base):
+    """A named set of classes; what it says stands in its versions. It has no states.
+
+    `versions` counts the versions ever made: the row's lock makes numbering them and publishing them take turns.
+    """
+
+    __tablename__ = "class_sets"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    versions: Mapped[int] = mapped_column(server_default=text("0"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ClassVersion(Base):
+    """One version of a class set, numbered from 1.
+
+    draft → published → retired, and retired → published again (a rollback). At most one version of a set is
+    published. A version and its descriptions never change once it left draft; triggers see to that and to the
+    transitions.
+    """
+
+    __tablename__ = "class_versions"
+    __table_args__ = (
+        UniqueConstraint("class_set", "number"),
+        CheckConstraint("number >= 1", name="number"),
+        CheckConstraint("state IN ('draft', 'published', 'retired')", name="state"),
+        Index("class_versions_published", "class_set", unique=True, postgresql_where=text("state = 'published'")),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    class_set: Mapped[str] = mapped_column(ForeignKey("class_sets.name", ondelete="CASCADE"))
+    number: Mapped[int]
+    state: Mapped[VersionState] = mapped_column(Text, server_default=text("'draft'"))
+    digest: Mapped[str]  # SHA-256 of what the classes say
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    published_at: Mapped[datetime | None]  # the last time
+
+
+class ClassDescription(Base):
+    """One class of a version, as people describe it. It has no states: fixed once its version left draft."""
+
+    __tablename__ = "class_descriptions"
+    __table_args__ = (UniqueConstraint("version_id", "name"),)
+
+    version_id: Mapped[int] = mapped_column(ForeignKey("class_versions.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    name: Mapped[str]
+    description: Mapped[str]
+    wording: Mapped[list[str]] = mapped_column(JSONB)
+    templates: Mapped[list[str]] = mapped_column(JSONB)
+    captions: Mapped[list[str]] = mapped_column(JSONB)
+
+
+class Job(Base):
+    """One row a task id: what was asked for and how it ended.
+
+    received → started → succeeded | rejected | failed. A transient failure takes a started job back to received, with
+    the error in its row; a start of a started job is a redelivery after its node died. The last three states end a
+    job: it changes only when a person reopens a rejected or failed one (→ received, counted from 0 again).
+
+    `attempts` counts starts, before the work; `retries` counts those that a transient failure ended. So
+    `attempts - retries` is the number of starts that nobody saw end, the present one included.
+    """
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        CheckConstraint("state IN ('received', 'started', 'succeeded', 'rejected', 'failed')", name="state"),
+        CheckConstraint(
+            "(state IN ('succeeded', 'rejected', 'failed')) = (finished_at IS NOT NULL)", name="finished"
+        ),
+        # Almost every job succeeded: what is in flight or went wrong is found without them.
+        Index("jobs_not_succeeded", "state", "received_at", postgresql_where=text("state <> 'succeeded'")),
+        Index("jobs_received_at", "received_at"),
+        Index("jobs_finished_at", "finished_at"),
+        Index("jobs_external_id", "external_id", postgresql_where=text("external_id IS NOT NULL")),
+    )
+
+    task_id: Mapped[str] = mapped_column(primary_key=True)
+    task: Mapped[str]
+    state: Mapped[JobState] = mapped_column(Text)
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    retries: Mapped[int] = mapped_column(server_default=text("0"))
+    request: Mapped[dict[str, Any]]  # without inline content
+    external_id: Mapped[str | None]
+    node: Mapped[str | None]  # the last one that started it
+    error_code: Mapped[str | None]
+    error_message: Mapped[str | None]
+    received_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    started_at: Mapped[datetime | None]  # the last time
+    finished_at: Mapped[datetime | None]
+    seconds: Mapped[dict[str, Any] | None]  # time spent by stage
+
+
+class Classification(Base):
+    """A classify task's result, whole in `result`; the other columns are for looking up. No states: written once."""
+
+    __tablename__ = "classifications"
+    __table_args__ = (
+        CheckConstraint("confidence BETWEEN 0 AND 1", name="confidence"),
+        CheckConstraint("status IN ('classified', 'needs_review')", name="status"),
+        Index("classifications_sha256", "sha256", "created_at"),
+        Index("classifications_class_version_id", "class_version_id", "created_at"),
+        Index("classifications_external_id", "external_id", postgresql_where=text("external_id IS NOT NULL")),
+    )
+
+    task_id: Mapped[str] = mapped_column(ForeignKey("jobs.task_id", ondelete="CASCADE"), primary_key=True)
+    sha256: Mapped[str] = mapped_column(ForeignKey("documents.sha256", ondelete="CASCADE"))
+    class_version_id: Mapped[int | None] = mapped_column(ForeignKey("class_versions.id"))  # null: one-off classes
+    prediction: Mapped[str | None]
+    confidence: Mapped[float]
+    status: Mapped[str]
+    reasons: Mapped[list[str]]
+    result: Mapped[dict[str, Any]]
+    external_id: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Correction(Base):
+    """What a person says a document is: a label to learn from. No states: written once; the latest one counts.
+
+    `correction_task_id` is the correct task's own id; `task_id` is the classify request that it corrects, if it
+    named one, and `previous` what that had said.
+    """
+
+    __tablename__ = "corrections"
+    __table_args__ = (
+        Index("corrections_class_set", "class_set", "id"),
+        Index("corrections_sha256", "sha256"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    sha256: Mapped[str] = mapped_column(ForeignKey("documents.sha256", ondelete="CASCADE"))
+    class_set: Mapped[str] = mapped_column(ForeignKey("class_sets.name"))
+    label: Mapped[str]
+    previous: Mapped[str | None]
+    task_id: Mapped[str | None]
+    correction_task_id: Mapped[str] = mapped_column(unique=True)
+    by: Mapped[str]
+    note: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -1,0 +1,641 @@
+"""Every statement: one function each, on the caller's connection and in the caller's transaction.
+
+What belongs together is put together by the caller, inside `transaction(engine)`. Errors are SQLAlchemy's own;
+`transaction` turns those that are likely to pass into TransientFailure.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Final, Protocol, TypeVar, get_args
+
+from sqlalchemy import Connection, Row, func, insert, literal, select, text, update
+from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy.dialects.postgresql import insert as insert_or
+from sqlalchemy.orm import aliased
+
+from core.contract import ClassifyResult
+from db import models
+from db.models import EndState, JobState, OpenState, Source, VersionState
+
+_OPEN: Final = get_args(OpenState)
+_CHUNK: Final = 200
+"""Rows that come at a time where a function streams."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A row of `jobs`; models.Job says what its states and counts mean."""
+
+    task_id: str
+    task: str
+    state: JobState
+    attempts: int
+    retries: int
+    request: dict[str, Any]
+    external_id: str | None
+    node: str | None
+    error_code: str | None
+    error_message: str | None
+    received_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    seconds: dict[str, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A row of `documents`; `size` in bytes."""
+
+    sha256: str
+    media_type: str
+    page_count: int
+    size: int
+    uri: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A row of `class_versions`."""
+
+    id: int
+    class_set: str
+    number: int
+    state: VersionState
+    digest: str
+    created_at: datetime
+    published_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A row of `class_descriptions`."""
+
+    name: str
+    description: str
+    wording: list[str]
+    templates: list[str]
+    captions: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassSetSummary:
+    """A class set: how many versions it has, the number of the published one, and how many classes that one has
+    (the newest one where none is published).
+    """
+
+    name: str
+    created_at: datetime
+    versions: int
+    published: int | None
+    classes: int
+
+
+@dataclass(frozen=True, slots=True)
+class LatestClassification:
+    """What a class set last said about a document: by which version, from which pages (1-based, ascending)."""
+
+    sha256: str
+    task_id: str
+    version: int
+    prediction: str | None
+    confidence: float
+    pages: list[int]
+    uri: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A row of `corrections`."""
+
+    id: int
+    sha256: str
+    class_set: str
+    label: str
+    previous: str | None
+    task_id: str | None
+    correction_task_id: str
+    by: str
+    note: str | None
+    created_at: datetime
+
+
+class ReadPage(Protocol):
+    """A page as core.page knows it: `to_json` gives `number`, `width`, `height`, `source` and `lines`."""
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+class DescribedClass(Protocol):
+    """A class as core.class_set knows it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def description(self) -> str: ...
+    @property
+    def wording(self) -> Sequence[str]: ...
+    @property
+    def templates(self) -> Sequence[str]: ...
+    @property
+    def captions(self) -> Sequence[str]: ...
+
+
+Shape = TypeVar("Shape", Job, Document, Version, Description, ClassSetSummary, LatestClassification, Correction)
+
+
+def _columns(model: type[models.Base], shape: type[Shape]) -> list[Any]:
+    return [getattr(model, field.name) for field in fields(shape)]
+
+
+def _shaped(shape: type[Shape], row: Row[Any] | None) -> Shape | None:
+    return None if row is None else shape(**row._mapping)
+
+
+def ping(connection: Connection) -> None:
+    """Ask the server for a sign of life."""
+    connection.execute(select(1))
+
+
+# Jobs
+
+
+def start_job(
+    connection: Connection,
+    *,
+    task_id: str,
+    task: str,
+    request: Mapping[str, Any],
+    external_id: str | None,
+    node: str | None,
+) -> Job | None:
+    """Count one more start of a task, which is first seen here or was left open; None when it has ended already.
+
+    Commit before the work begins, so that a start which takes its node down is counted too. `request` must not hold
+    inline content.
+    """
+    row = connection.execute(
+        insert_or(models.Job)
+        .values(
+            task_id=task_id,
+            task=task,
+            state="started",
+            attempts=1,
+            request=dict(request),
+            external_id=external_id,
+            node=node,
+            started_at=func.now(),
+        )
+        .on_conflict_do_update(
+            index_elements=[models.Job.task_id],
+            set_={"state": "started", "attempts": models.Job.attempts + 1, "node": node, "started_at": func.now()},
+            where=models.Job.state.in_(_OPEN),
+        )
+        .returning(*_columns(models.Job, Job))
+    ).one_or_none()
+    return _shaped(Job, row)
+
+
+def get_job(connection: Connection, task_id: str) -> Job | None:
+    row = connection.execute(select(*_columns(models.Job, Job)).where(models.Job.task_id == task_id)).one_or_none()
+    return _shaped(Job, row)
+
+
+def postpone_job(connection: Connection, *, task_id: str, error_code: str, error_message: str) -> None:
+    """Note the transient failure that ended a start; the job is open again. A job that has ended stays as it is."""
+    connection.execute(
+        update(models.Job)
+        .where(models.Job.task_id == task_id, models.Job.state.in_(_OPEN))
+        .values(
+            state="received",
+            retries=models.Job.retries + 1,
+            error_code=error_code,
+            error_message=error_message,
+        )
+    )
+
+
+def finish_job(
+    connection: Connection,
+    *,
+    task_id: str,
+    state: EndState,
+    error_code: str | None = None,
+    error_message: str | None = None,
+    seconds: Mapping[str, float] | None = None,
+) -> bool:
+    """End an open job. False when it has ended already (or was never started): then nothing changes."""
+    result = connection.execute(
+        update(models.Job)
+        .where(models.Job.task_id == task_id, models.Job.state.in_(_OPEN))
+        .values(
+            state=state,
+            error_code=error_code,
+            error_message=error_message,
+            seconds=None if seconds is None else dict(seconds),
+            finished_at=func.now(),
+        )
+    )
+    return result.rowcount == 1
+
+
+def reopen_job(connection: Connection, *, task_id: str) -> Job | None:
+    """Open a rejected or failed job as if it had just come in; None when it is no such job."""
+    row = connection.execute(
+        update(models.Job)
+        .where(models.Job.task_id == task_id, models.Job.state.in_(["rejected", "failed"]))
+        .values(
+            state="received",
+            attempts=0,
+            retries=0,
+            error_code=None,
+            error_message=None,
+            received_at=func.now(),
+            started_at=None,
+            finished_at=None,
+            seconds=None,
+        )
+        .returning(*_columns(models.Job, Job))
+    ).one_or_none()
+    return _shaped(Job, row)
+
+
+def list_jobs(
+    connection: Connection, *, states: Collection[JobState] | None = None, code: str | None = None, limit: int = 50
+) -> list[Job]:
+    """The jobs that came in last, newest first; only those in `states`, only those with the error `code`."""
+    statement = select(*_columns(models.Job, Job)).order_by(models.Job.received_at.desc(), models.Job.task_id)
+    if states is not None:
+        statement = statement.where(models.Job.state.in_(states))
+    if code is not None:
+        statement = statement.where(models.Job.error_code == code)
+    return [Job(**row._mapping) for row in connection.execute(statement.limit(limit))]
+
+
+def count_jobs(connection: Connection) -> dict[JobState, int]:
+    """How many jobs are in each state; every state is there."""
+    rows = connection.execute(select(models.Job.state, func.count()).group_by(models.Job.state))
+    found = dict(rows.tuples())
+    return {state: found.get(state, 0) for state in get_args(JobState)}
+
+
+# Documents, their pages and features
+
+
+def put_document(
+    connection: Connection, *, sha256: str, media_type: str, page_count: int, size: int, uri: str | None
+) -> None:
+    """Keep a document; of one that is there already only the place to fetch it from is renewed."""
+    new = insert_or(models.Document).values(
+        sha256=sha256, media_type=media_type, page_count=page_count, size=size, uri=uri
+    )
+    connection.execute(
+        new.on_conflict_do_update(
+            index_elements=[models.Document.sha256],
+            set_={"uri": new.excluded.uri},
+            where=new.excluded.uri.is_not(None) & models.Document.uri.is_distinct_from(new.excluded.uri),
+        )
+    )
+
+
+def get_document(connection: Connection, sha256: str) -> Document | None:
+    row = connection.execute(
+        select(*_columns(models.Document, Document)).where(models.Document.sha256 == sha256)
+    ).one_or_none()
+    return _shaped(Document, row)
+
+
+def put_pages(connection: Connection, sha256: str, reader: str, pages: Sequence[ReadPage]) -> None:
+    """Keep what `reader` read; pages that are there already stay as they are."""
+    rows = [{"sha256": sha256, "reader": reader, **page.to_json()} for page in pages]
+    if rows:
+        # In one order everywhere: two tasks that store the same document cannot wait for each other in a circle.
+        rows.sort(key=lambda row: row["number"])
+        connection.execute(insert_or(models.Page).on_conflict_do_nothing(), rows)
+
+
+def get_pages(connection: Connection, sha256: str, reader: str, numbers: Collection[int]) -> list[dict[str, Any]]:
+    """Those of the pages that `reader` has read, in page order, each as core.page's `Page.from_json` takes it."""
+    rows = connection.execute(
+        select(models.Page.number, models.Page.width, models.Page.height, models.Page.source, models.Page.lines)
+        .where(models.Page.sha256 == sha256, models.Page.reader == reader, models.Page.number.in_(numbers))
+        .order_by(models.Page.number)
+    )
+    return [dict(row._mapping) for row in rows]
+
+
+def get_sources(connection: Connection, sha256: str, reader: str, numbers: Collection[int]) -> dict[int, Source]:
+    """Page number → where its text came from, for those of the pages that `reader` has read."""
+    rows = connection.execute(
+        select(models.Page.number, models.Page.source).where(
+            models.Page.sha256 == sha256, models.Page.reader == reader, models.Page.number.in_(numbers)
+        )
+    )
+    return dict(rows.tuples())
+
+
+def put_features(connection: Connection, sha256: str, encoder: str, features: Mapping[int, bytes | None]) -> None:
+    """Keep what `encoder` made of each page, None for a blank one; what is there already stays as it is."""
+    rows = [
+        {"sha256": sha256, "page": page, "encoder": encoder, "data": data} for page, data in sorted(features.items())
+    ]
+    if rows:
+        connection.execute(insert_or(models.Feature).on_conflict_do_nothing(), rows)
+
+
+def get_features(
+    connection: Connection, sha256: str, encoder: str, numbers: Collection[int]
+) -> dict[int, bytes | None]:
+    """Page number → its features, None for a blank one, for those of the pages that `encoder` has seen."""
+    rows = connection.execute(
+        select(models.Feature.page, models.Feature.data)
+        .where(models.Feature.sha256 == sha256, models.Feature.encoder == encoder, models.Feature.page.in_(numbers))
+        .order_by(models.Feature.page)
+    )
+    return dict(rows.tuples())
+
+
+def stream_features(connection: Connection, encoder: str) -> Iterator[tuple[str, int, bytes | None]]:
+    """(sha256, page, data) of every page that `encoder` has seen, by sha256 and page, a chunk in memory at a time.
+
+    `data` is None for a blank page. The connection's transaction must stay open until the end.
+    """
+    rows = connection.execute(
+        select(models.Feature.sha256, models.Feature.page, models.Feature.data)
+        .where(models.Feature.encoder == encoder)
+        .order_by(models.Feature.sha256, models.Feature.page),
+        execution_options={"yield_per": _CHUNK},
+    )
+    yield from rows.tuples()
+
+
+# Class sets and their versions
+
+
+def create_class_set(connection: Connection, class_set: str) -> None:
+    """Make a class set without versions; nothing happens when it is there."""
+    connection.execute(insert_or(models.ClassSet).values(name=class_set).on_conflict_do_nothing())
+
+
+def lock_class_set(connection: Connection, class_set: str) -> bool:
+    """Make others who publish or number versions of this set wait for this transaction; False: there is no such set.
+
+    Comes before `retire_published` and `publish`: two who publish at once take turns, and the later one wins.
+    """
+    statement = select(models.ClassSet.name).where(models.ClassSet.name == class_set).with_for_update(key_share=True)
+    return connection.execute(statement).one_or_none() is not None
+
+
+def create_version(connection: Connection, class_set: str, digest: str) -> tuple[int, int]:
+    """(id, number) of a new draft with the set's next number; others who do the same wait for this transaction.
+
+    Raises NoResultFound when there is no such class set.
+    """
+    counted = (
+        update(models.ClassSet)
+        .where(models.ClassSet.name == class_set)
+        .values(versions=models.ClassSet.versions + 1)
+        .returning(models.ClassSet.name, models.ClassSet.versions)
+        .cte("counted")
+    )
+    row = connection.execute(
+        insert(models.ClassVersion)
+        .from_select(
+            ["class_set", "number", "digest"],
+            select(counted.c.name, counted.c.versions, literal(digest)),
+        )
+        .returning(models.ClassVersion.id, models.ClassVersion.number)
+    ).one()
+    return row.id, row.number
+
+
+def add_descriptions(connection: Connection, version_id: int, classes: Sequence[DescribedClass]) -> None:
+    """Give a draft its classes, in this order. Raises IntegrityError when the version is no draft any more, or a name
+    stands twice.
+    """
+    rows = [
+        {
+            "version_id": version_id,
+            "position": position,
+            "name": item.name,
+            "description": item.description,
+            "wording": list(item.wording),
+            "templates": list(item.templates),
+            "captions": list(item.captions),
+        }
+        for position, item in enumerate(classes)
+    ]
+    if rows:
+        connection.execute(insert(models.ClassDescription), rows)
+
+
+def get_descriptions(connection: Connection, version_id: int) -> list[Description]:
+    """The classes of a version, in their order."""
+    rows = connection.execute(
+        select(*_columns(models.ClassDescription, Description))
+        .where(models.ClassDescription.version_id == version_id)
+        .order_by(models.ClassDescription.position)
+    )
+    return [Description(**row._mapping) for row in rows]
+
+
+def get_version(connection: Connection, class_set: str, number: int) -> Version | None:
+    row = connection.execute(
+        select(*_columns(models.ClassVersion, Version)).where(
+            models.ClassVersion.class_set == class_set, models.ClassVersion.number == number
+        )
+    ).one_or_none()
+    return _shaped(Version, row)
+
+
+def published_version(connection: Connection, class_set: str) -> Version | None:
+    row = connection.execute(
+        select(*_columns(models.ClassVersion, Version)).where(
+            models.ClassVersion.class_set == class_set, models.ClassVersion.state == "published"
+        )
+    ).one_or_none()
+    return _shaped(Version, row)
+
+
+def latest_version(connection: Connection, class_set: str, digest: str) -> Version | None:
+    """The newest version of a set whose classes say just what this digest stands for."""
+    row = connection.execute(
+        select(*_columns(models.ClassVersion, Version))
+        .where(models.ClassVersion.class_set == class_set, models.ClassVersion.digest == digest)
+        .order_by(models.ClassVersion.number.desc())
+        .limit(1)
+    ).one_or_none()
+    return _shaped(Version, row)
+
+
+def list_versions(connection: Connection, class_set: str) -> list[Version]:
+    """All versions of a set, newest first."""
+    rows = connection.execute(
+        select(*_columns(models.ClassVersion, Version))
+        .where(models.ClassVersion.class_set == class_set)
+        .order_by(models.ClassVersion.number.desc())
+    )
+    return [Version(**row._mapping) for row in rows]
+
+
+def list_class_sets(connection: Connection) -> list[ClassSetSummary]:
+    """All class sets, by name."""
+    published = aliased(models.ClassVersion)
+    shown = aliased(models.ClassVersion)
+    classes = (
+        select(func.count()).where(models.ClassDescription.version_id == shown.id).correlate(shown).scalar_subquery()
+    )
+    rows = connection.execute(
+        select(
+            models.ClassSet.name,
+            models.ClassSet.created_at,
+            models.ClassSet.versions,
+            published.number.label("published"),
+            classes.label("classes"),
+        )
+        .outerjoin(published, (published.class_set == models.ClassSet.name) & (published.state == "published"))
+        .outerjoin(
+            shown,
+            (shown.class_set == models.ClassSet.name)
+            & (shown.number == func.coalesce(published.number, models.ClassSet.versions)),
+        )
+        .order_by(models.ClassSet.name)
+    )
+    return [ClassSetSummary(**row._mapping) for row in rows]
+
+
+def retire_published(connection: Connection, class_set: str) -> Version | None:
+    """Take the published version of a set out of service and return it; None when there was none."""
+    row = connection.execute(
+        update(models.ClassVersion)
+        .where(models.ClassVersion.class_set == class_set, models.ClassVersion.state == "published")
+        .values(state="retired")
+        .returning(*_columns(models.ClassVersion, Version))
+    ).one_or_none()
+    return _shaped(Version, row)
+
+
+def publish(connection: Connection, version_id: int) -> Version | None:
+    """Put a draft or a retired version into service; None when it is there already, or is not at all.
+
+    Raises IntegrityError when another version of the set is published: `lock_class_set` and `retire_published` come
+    first.
+    """
+    row = connection.execute(
+        update(models.ClassVersion)
+        .where(models.ClassVersion.id == version_id, models.ClassVersion.state != "published")
+        .values(state="published", published_at=func.now())
+        .returning(*_columns(models.ClassVersion, Version))
+    ).one_or_none()
+    return _shaped(Version, row)
+
+
+# Classifications and corrections
+
+
+def put_classification(connection: Connection, result: ClassifyResult, class_version_id: int | None) -> None:
+    """Keep a classify task's result; nothing happens when it has one. Its job and document must be there."""
+    connection.execute(
+        insert_or(models.Classification)
+        .values(
+            task_id=result.task_id,
+            sha256=result.document.document_id,
+            class_version_id=class_version_id,
+            prediction=result.prediction,
+            confidence=result.confidence,
+            status=result.status,
+            reasons=list(result.reasons),
+            result=result.model_dump(mode="json"),
+            external_id=result.external_id,
+        )
+        .on_conflict_do_nothing(index_elements=[models.Classification.task_id])
+    )
+
+
+def get_classification(connection: Connection, task_id: str) -> dict[str, Any] | None:
+    """A classify task's result as `ClassifyResult.model_validate` takes it."""
+    statement = select(models.Classification.result).where(models.Classification.task_id == task_id)
+    return connection.execute(statement).scalar_one_or_none()
+
+
+def latest_classifications(connection: Connection, class_set: str) -> Iterator[LatestClassification]:
+    """What any version of a set last said about each document, by sha256, a chunk in memory at a time.
+
+    The connection's transaction must stay open until the end.
+    """
+    pages = func.jsonb_path_query_array(models.Classification.result, text("'$.pages[*].number'"))
+    rows = connection.execute(
+        select(
+            models.Classification.sha256,
+            models.Classification.task_id,
+            models.ClassVersion.number.label("version"),
+            models.Classification.prediction,
+            models.Classification.confidence,
+            pages.label("pages"),
+            models.Document.uri,
+        )
+        .join(models.ClassVersion, models.ClassVersion.id == models.Classification.class_version_id)
+        .join(models.Document, models.Document.sha256 == models.Classification.sha256)
+        .where(models.ClassVersion.class_set == class_set)
+        .ext(distinct_on(models.Classification.sha256))
+        .order_by(
+            models.Classification.sha256, models.Classification.created_at.desc(), models.Classification.task_id
+        ),
+        execution_options={"yield_per": _CHUNK},
+    )
+    for row in rows:
+        yield LatestClassification(**row._mapping)
+
+
+def put_correction(
+    connection: Connection,
+    *,
+    correction_task_id: str,
+    sha256: str,
+    class_set: str,
+    label: str,
+    previous: str | None,
+    task_id: str | None,
+    by: str,
+    note: str | None,
+) -> int:
+    """Keep a label and return its id; a correct task that comes again finds its own and changes nothing."""
+    correction_id: int = connection.execute(
+        insert_or(models.Correction)
+        .values(
+            correction_task_id=correction_task_id,
+            sha256=sha256,
+            class_set=class_set,
+            label=label,
+            previous=previous,
+            task_id=task_id,
+            by=by,
+            note=note,
+        )
+        # DO NOTHING would return no row: this sets the column to what it is.
+        .on_conflict_do_update(
+            index_elements=[models.Correction.correction_task_id], set_={"correction_task_id": correction_task_id}
+        )
+        .returning(models.Correction.id)
+    ).scalar_one()
+    return correction_id
+
+
+def get_correction(connection: Connection, correction_task_id: str) -> Correction | None:
+    row = connection.execute(
+        select(*_columns(models.Correction, Correction)).where(
+            models.Correction.correction_task_id == correction_task_id
+        )
+    ).one_or_none()
+    return _shaped(Correction, row)
+
+
+def list_corrections(connection: Connection, class_set: str) -> list[Correction]:
+    """All corrections of a set, oldest first."""
+    rows = connection.execute(
+        select(*_columns(models.Correction, Correction))
+        .where(models.Correction.class_set == class_set)
+        .order_by(models.Correction.id)
+    )
+    return [Correction(**row._mapping) for row in rows]
