@@ -1,21 +1,51 @@
-"""Say which class a document is of, how sure that is, and whether a person should look."""
+"""Say which class a document is of, how sure that is, and whether a person should look.
 
-from collections.abc import Callable, Sequence
+A page is scored against every class and against every genre of the lexicon, by sentence vectors and by the words that
+are printed on it. A class stands for what its own words say and, beyond that, for the best of the genres that
+it resembles. Genres that no class resembles compete as "none of these".
+"""
+
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
+from math import log
 from typing import Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.backends import Vectors
-from core.class_set import ClassSet
+from core.class_set import ClassSet, DocumentClass
 from core.contract import Reason
-from core.features import Features, phrase_key, words_of
+from core.features import STOPWORDS, Features, mark_key, phrase_keys, words_of
+from core.genres import Genre, genres, resemblance
 from core.prompts import prompts_of
 from core.settings import Thresholds
 
 Scores = NDArray[np.float64]
+EncodeTexts = Callable[[Sequence[str]], Vectors]
+
+COSINE: Final = 15.0
+"""Weight of a cosine beside the words: one rare word counts 1."""
+TITLE: Final = 1 / 3
+"""Share of the title lines in a page's cosine; the chunks of text have the rest."""
+PROMINENCE: Final = 2.0
+"""A term that stands out entirely counts this much more than one in running text."""
+NAME, NAME_WORD, DESCRIPTION_WORD, WORDING = 1.5, 0.6, 0.3, 1.0
+"""Weights of the terms that a class or a genre brings along."""
+ORIGINAL: Final = 1.0
+"""Bonus of a class that is seen by its own words alone, since these are fewer than a genre's."""
+RIVALRY: Final = 2.0
+"""How strongly a genre prefers the class that resembles it most."""
+FLOOR: Final = 10.0
+"""Score of "nothing known", which competes with classes and genres."""
+PAGE_DECAY: Final = 0.5
+"""Weight of a page beside the one before it: what a document is stands on its first pages."""
+TEMPERATURE: Final = 1.25
+"""Makes probabilities of scores: the one number that was fitted, over many class sets; see docs/decisions.md."""
+SURE: Final = 0.9
+"""Two pages that are as sure as that of different classes disagree."""
 SIMILAR: Final = 0.9
 """Cosine of two classes' vectors above which people are warned that the classes say nearly the same."""
 
@@ -48,76 +78,91 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """One class set's classes, ready to score. Built once a version; immutable, and safe in many threads."""
+    """One class set's classes, ready to score. Built once a version; immutable, and safe in many threads.
+
+    Columns are what pages are scored against: G genres by how they look, the same G by what they are called and
+    mean, then C classes by what they are called and mean.
+    """
 
     names: tuple[str, ...]
     vectors: Vectors
+    """(2 G + C, dimensions), unit rows."""
     keys: NDArray[np.uint32]
+    """(terms,), sorted."""
     table: Vectors
+    """(terms, 2 G + C): what a term on a page counts."""
+    claims: Scores
+    """(C, G): log of the share that a class has in a genre."""
+    unclaimed: Scores
+    """(G,): log of the share of a genre that no class has."""
 
     @classmethod
-    def build(cls, class_set: ClassSet, encode_texts: Callable[[Sequence[str]], Vectors]) -> Self:
-        """Encode the classes' prompts and gather their words."""
+    def build(cls, class_set: ClassSet, encode_texts: EncodeTexts) -> Self:
+        """Encode the classes and relate them to the genres.
+
+        The genres are encoded once for each `encode_texts`: pass the same function again, such as a bound method.
+        """
         classes = sorted(class_set.classes, key=lambda item: item.name)
-        prompts = [prompts_of(item) for item in classes]
-        rows = np.split(
-            encode_texts([text for texts in prompts for text in texts]),
-            np.cumsum([len(texts) for texts in prompts])[:-1],
-        )
-        vectors = np.stack([row.mean(axis=0) for row in rows])
-        vocabulary: list[dict[int, float]] = []
-        for item in classes:
-            own = {phrase_key(word): 0.5 for word in words_of(item.description) if len(word) > 3}
-            own |= {phrase_key(phrase): 1.0 for phrase in item.wording}
-            own |= {phrase_key(item.words): 3.0}
-            vocabulary.append(own)
-        keys = np.array(sorted({key for own in vocabulary for key in own}), dtype=np.uint32)
-        table = np.array([[own.get(int(key), 0.0) for own in vocabulary] for key in keys], dtype=np.float32)
+        looks, meanings = _encode_genres(encode_texts)
+        vectors = _means(encode_texts, [prompts_of(item) for item in classes])
+        share = resemblance(classes, _means(encode_texts, [[_meaning(item)] for item in classes]), genres(), meanings)
+        best = share.max(axis=0)
+        with np.errstate(divide="ignore"):
+            claims = np.log((share * (share / best) ** RIVALRY).astype(np.float64))
+            unclaimed = np.log(1 - best.astype(np.float64))
+        keys, table = _tabulate(classes)
         return cls(
             names=tuple(item.name for item in classes),
-            vectors=vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
+            vectors=np.concatenate([looks, meanings, vectors]),
             keys=keys,
             table=table,
+            claims=claims,
+            unclaimed=unclaimed,
         )
 
     def decide(self, pages: Sequence[tuple[int, Features | None]], thresholds: Thresholds) -> Decision:
         """Decide about a document from its pages: (number, features), features being None for a blank page."""
         results: list[PageDecision] = []
-        total = np.zeros(len(self.names))
-        weight = 0.0
+        total = np.zeros(len(self.vectors))
+        weight, share = 0.0, 1.0
         for number, features in sorted(pages, key=lambda page: page[0]):
             if features is None:
                 results.append(PageDecision(number, None, None))
                 continue
             scores = self._scores(features)
-            chances = _softmax(scores)
+            total += share * scores
+            weight += share
+            share *= PAGE_DECAY
+            chances, _ = self._chances(scores)
             best = int(chances.argmax())
             results.append(PageDecision(number, self.names[best], float(chances[best])))
-            total += scores / (1 + len(results))
-            weight += 1 / (1 + len(results))
         if not weight:
             return Decision("needs_review", ("blank_page",), None, 0.0, {}, 0.0, tuple(results))
-        chances = _softmax(total / weight)
+        chances, in_set = self._chances(total / weight)
         order = np.argsort(-chances, kind="stable")
         confidence = float(chances[order[0]])
-        reasons: list[Reason] = []
-        if confidence < thresholds.confidence:
-            reasons.append("low_confidence")
-        if confidence - float(chances[order[1]]) < thresholds.margin:
-            reasons.append("small_margin")
+        sure = {page.prediction for page in results if page.confidence is not None and page.confidence >= SURE}
+        found: dict[Reason, bool] = {
+            "low_confidence": confidence < thresholds.confidence,
+            "small_margin": confidence - float(chances[order[1]]) < thresholds.margin,
+            "out_of_set": in_set < thresholds.in_set,
+            "pages_disagree": len(sure) > 1,
+        }
+        reasons = tuple(reason for reason, holds in found.items() if holds)
         return Decision(
-            "needs_review" if reasons else "classified",
-            tuple(reasons),
-            self.names[order[0]],
-            confidence,
-            {self.names[index]: float(chances[index]) for index in order},
-            1.0,
-            tuple(results),
+            status="needs_review" if reasons else "classified",
+            reasons=reasons,
+            prediction=self.names[order[0]],
+            confidence=confidence,
+            probabilities={self.names[index]: float(chances[index]) for index in order},
+            in_set=in_set,
+            pages=tuple(results),
         )
 
     def similar_pairs(self) -> list[tuple[str, str, float]]:
         """Pairs of classes whose descriptions are nearly the same, most alike first, with their cosine."""
-        cosines = self.vectors @ self.vectors.T
+        vectors = self.vectors[-len(self.names) :]
+        cosines = vectors @ vectors.T
         pairs = [
             (self.names[a], self.names[b], float(cosines[a, b]))
             for a, b in combinations(range(len(self.names)), 2)
@@ -126,14 +171,121 @@ class Classifier:
         return sorted(pairs, key=lambda pair: -pair[2])
 
     def _scores(self, features: Features) -> Scores:
-        similarity = (features.parts @ self.vectors.T).mean(axis=0)
-        _, mine, theirs = np.intersect1d(self.keys, features.keys, assume_unique=True, return_indices=True)
-        lexical = (1 + features.prominence[theirs] / 64) @ self.table[mine]
-        total: Scores = 20.0 * similarity.astype(np.float64) + lexical
-        return total
+        """One page against every column."""
+        cosines = features.parts @ self.vectors.T
+        cosine = TITLE * cosines[0] + (1 - TITLE) * cosines[1:].mean(axis=0)
+        places = np.searchsorted(self.keys, features.keys)
+        places[places == len(self.keys)] = 0
+        known = self.keys[places] == features.keys
+        emphasis = 1 + PROMINENCE / 255 * features.prominence[known].astype(np.float32)
+        # A long page holds more of anybody's words by chance.
+        words = emphasis @ self.table[places[known]] / (max(features.words, 20) / 100) ** 0.5
+        scores: Scores = (COSINE * cosine + words).astype(np.float64)
+        return scores
+
+    def _chances(self, scores: Scores) -> tuple[Scores, float]:
+        """Scores → the classes' probabilities, given that it is one of them, and the probability that it is."""
+        looks, meanings, own = np.split(scores, [self.claims.shape[1], 2 * self.claims.shape[1]])
+        classes = (own + np.maximum(own + ORIGINAL, (self.claims + looks).max(axis=1))) / TEMPERATURE
+        others = np.append(meanings + looks + self.unclaimed, FLOOR) / TEMPERATURE
+        inside, outside = (float(np.logaddexp.reduce(values)) for values in (classes, others))
+        chances: Scores = np.exp(classes - inside)
+        return chances, float(np.exp(inside - np.logaddexp(inside, outside)))
 
 
-def _softmax(scores: Scores) -> Scores:
-    powers: Scores = np.exp(scores - scores.max())
-    powers /= powers.sum()
-    return powers
+def _meaning(item: DocumentClass) -> str:
+    return f"{item.words}: {item.description}" if item.description else item.words
+
+
+def _means(encode_texts: EncodeTexts, groups: Sequence[Sequence[str]]) -> Vectors:
+    """The unit mean vector of each group of texts."""
+    rows = encode_texts([text for group in groups for text in group])
+    means = np.stack([part.mean(axis=0) for part in np.split(rows, np.cumsum([len(group) for group in groups])[:-1])])
+    unit: Vectors = means / np.linalg.norm(means, axis=1, keepdims=True)
+    return unit
+
+
+@lru_cache(maxsize=4)
+def _encode_genres(encode_texts: EncodeTexts) -> tuple[Vectors, Vectors]:
+    """The genres' vectors, by how they look and by what they mean: (genres, dimensions) each."""
+    return (
+        _means(encode_texts, [genre.looks for genre in genres()]),
+        _means(encode_texts, [[genre.meaning] for genre in genres()]),
+    )
+
+
+def _tabulate(classes: Sequence[DocumentClass]) -> tuple[NDArray[np.uint32], Vectors]:
+    """The terms of genres and classes, and what each counts for each: its weight times its rarity among genres."""
+    looks = [_look_terms(genre) for genre in genres()]
+    meanings = [_meaning_terms(genre.name, genre.description, ()) for genre in genres()]
+    own = [_meaning_terms(item.words, item.description, item.wording) for item in classes]
+    keys = np.array(sorted({key for terms in (*looks, *meanings, *own) for key in terms}), dtype=np.uint32)
+    place = {int(key): index for index, key in enumerate(keys)}
+
+    def table_of(columns: Sequence[dict[int, float]]) -> Vectors:
+        table = np.zeros((len(keys), len(columns)), dtype=np.float32)
+        for column, terms in enumerate(columns):
+            for key, weight in terms.items():
+                table[place[key], column] = weight
+        return table
+
+    by_look, by_meaning = table_of(looks), table_of([*meanings, *own])
+    in_looks, in_meanings = (np.maximum(1, (table > 0).sum(axis=1)) for table in (by_look, by_meaning))
+    return keys, np.concatenate(
+        [
+            by_look * _rarity(in_looks, len(looks))[:, None],
+            by_meaning * _rarity(np.maximum(in_looks, in_meanings), len(meanings) + len(own))[:, None],
+        ],
+        axis=1,
+    )
+
+
+def _rarity(counts: NDArray[np.int64], of: int) -> Vectors:
+    """Inverse document frequency, scaled so that a term of one column counts 1."""
+    rarity: Vectors = (np.log((of + 1) / counts) / log(of + 1)).astype(np.float32)
+    return rarity
+
+
+def _look_terms(genre: Genre) -> dict[int, float]:
+    """What is printed on such documents: key → weight."""
+    return _heaviest(
+        [
+            *((mark_key(mark), WORDING) for mark in genre.layout),
+            *_phrase_terms(genre.wording, WORDING),
+            *_phrase_terms(genre.names, NAME),
+        ]
+    )
+
+
+def _meaning_terms(name: str, description: str, wording: Iterable[str]) -> dict[int, float]:
+    """What the name, the words of the description and the wording say: key → weight."""
+    return _heaviest(
+        [
+            *_phrase_terms(_content_words(description), DESCRIPTION_WORD),
+            *_phrase_terms(_content_words(name), NAME_WORD),
+            *_phrase_terms(wording, WORDING),
+            *_phrase_terms([name], NAME),
+        ]
+    )
+
+
+def _content_words(text: str) -> list[str]:
+    """Words of three letters and more, the plural ones also as they would stand in the singular."""
+    words = [word for word in words_of(text) if len(word) >= 3 and word not in STOPWORDS]
+    return words + [word[:-1] for word in words if len(word) > 3 and word.endswith("s") and not word.endswith("ss")]
+
+
+def _phrase_terms(phrases: Iterable[str], weight: float) -> list[tuple[int, float]]:
+    """A phrase has its whole weight as a whole; the runs of a long one share as much."""
+    return [
+        (key, weight / max(1, len(keys) - 1) if position else weight)
+        for keys in map(phrase_keys, phrases)
+        for position, key in enumerate(keys)
+    ]
+
+
+def _heaviest(terms: Iterable[tuple[int, float]]) -> dict[int, float]:
+    heaviest: dict[int, float] = {}
+    for key, weight in terms:
+        heaviest[key] = max(weight, heaviest.get(key, 0.0))
+    return heaviest

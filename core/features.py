@@ -25,6 +25,9 @@ CHUNK_WORDS: Final = 170
 """About what fits into the 256 tokens that MiniLM reads."""
 MAX_CHUNKS: Final = 3
 LONGEST_TERM: Final = 4
+"""Words in a sequence."""
+LONGEST_LABEL: Final = 48
+"""Characters, without spaces, of a line or a label that counts as a whole."""
 
 _HEADER: Final = struct.Struct("<4sHHHI")
 _MAGIC: Final = b"dif1"
@@ -36,7 +39,8 @@ class Features:
 
     `parts`: (parts, dimensions) unit rows, the title lines first, then the text in chunks. `keys`: sorted
     hashes of the page's words, word sequences and layout marks; `prominence`: as many numbers in [0, 255], how much
-    each stands out: 255 is a big line of its own at the top. `words`: how many words the page has.
+    each stands out: 255 is a big line of its own at the top. `words`: about how many words the page has, whether
+    or not spaces stand between them.
     """
 
     parts: Vectors
@@ -82,13 +86,13 @@ def features_of(page: Page, vectors: Vectors) -> Features:
             key = term_key(term)
             terms[key] = max(terms.get(key, 0.0), coverage * weight)
     best = sorted(terms.items(), key=lambda item: -item[1])[:MAX_TERMS]
-    best += [(term_key(mark), 1.0) for mark in marks_of(page)]
+    best += [(mark_key(mark), 1.0) for mark in marks_of(page)]
     best.sort()
     return Features(
         parts=vectors,
         keys=np.array([key for key, _ in best], dtype=np.uint32),
         prominence=np.array([round(255 * value) for _, value in best], dtype=np.uint8),
-        words=sum(len(line.text.split()) for line in page.lines),
+        words=sum(max(len(line.text.split()), len(line.text) // 8) for line in page.lines),
     )
 
 
@@ -119,51 +123,61 @@ def words_of(text: str) -> list[str]:
 
 
 def term_key(term: str) -> int:
-    """32-bit key of a term. Spaces do not count, for readers lose and invent them: `PURCHASEORDER`."""
-    return zlib.crc32(term.replace(" ", "").encode())
+    """32-bit key of a term. Spaces do not count, for readers lose and invent them, as in `PURCHASEORDER`; nor do
+    the mistakes that readers make most, such as `lnvoice` and `lNV0ICE`.
+    """
+    return zlib.crc32(term.replace(" ", "").replace("rn", "m").translate(_LOOK_ALIKES).encode())
 
 
-def phrase_key(phrase: str) -> int:
-    """The key under which a page's terms hold that phrase."""
-    return term_key("".join(words_of(phrase)))
+def phrase_keys(phrase: str) -> list[int]:
+    """The keys under which a page's terms hold that phrase: one, or for a long phrase those of its runs as well."""
+    words = words_of(phrase)
+    runs = [_trimmed(words[start : start + LONGEST_TERM]) for start in range(max(1, len(words) - LONGEST_TERM + 1))]
+    terms = dict.fromkeys("".join(run) for run in (words, *runs) if run)
+    return [term_key(term) for term in terms]
+
+
+def mark_key(mark: str) -> int:
+    """The key of a layout mark such as `card`; no word has it."""
+    return term_key("~" + mark)
 
 
 def marks_of(page: Page) -> Iterator[str]:
-    """Layout and pattern marks, such as `~card`; class vocabularies may name them like words."""
+    """Layout and pattern marks, such as `card`; genres name them."""
     texts = [line.text for line in page.lines]
     joined = "\n".join(texts)
     words = sum(len(text.split()) for text in texts)
     aspect = page.width / page.height
     if aspect > 1.2 and words < 120:
-        yield "~card"
+        yield "card"
     if aspect < 0.6 and words < 400:
-        yield "~strip"
+        yield "strip"
     if words < 60:
-        yield "~sparse"
+        yield "sparse"
     if len(_MRZ.findall(joined.replace(" ", ""))) >= 1:
-        yield "~mrz"
+        yield "mrz"
     if texts and median(len(text.split()) for text in texts) >= 8 and words > 150:
-        yield "~prose"
+        yield "prose"
     if len(_AMOUNT.findall(joined)) >= 5:
-        yield "~amounts"
+        yield "amounts"
     if len(_AMOUNT.findall(joined)) >= 30:
-        yield "~ledger"
+        yield "ledger"
     if sum(text.rstrip().endswith(":") or ": " in text for text in texts) >= 8:
-        yield "~fields"
+        yield "fields"
 
 
 STOPWORDS: Final = frozenset(
     re.findall(
         r"\w+",
         """
-        a an and any are as at be been but by can do for from had has have he her his if in into is it its may more
-        no not of on or our she such that the their them there these they this to was we were which who will with would
-        you your au aux das de del dem den der des di die do dos du e een
-        ein eine el en et het il im ist la las le les
-        los mit op para por pour sur te un una und une van von y zu zum zur
+        a an and any are as at be been but by can do for from had has have he her his if in into is it its may
+        more no not of on or our she such that the their them there these they this to was we were which who
+        will with would you your au aux das de del dem den der des di die do dos du e een ein eine el en et het
+        il im ist la las le les los mit op para por pour sur te un una und une van von y zu zum zur
         """,
     )
 )
+_LOOK_ALIKES: Final = str.maketrans("l1058", "iiosb")
 _WORD: Final = re.compile(r"[^\W_]+")
 _MRZ: Final = re.compile(r"(?:[PIACV][A-Z<][A-Z<]{3}[A-Z<]{5,}<<[A-Z0-9<]{5,})|(?:[A-Z0-9<]{10,}<<<[A-Z0-9<]*)")
 _AMOUNT: Final = re.compile(r"(?<![\d.,])\d{1,3}(?:[.,' ]?\d{3})*[.,]\d{2}(?!\d)")
@@ -191,15 +205,23 @@ def _line_terms(text: str) -> Iterator[tuple[str, float]]:
     for segment in _SEGMENT.split(text):
         words = words_of(segment)
         total = sum(map(len, words))
+        if 2 <= total <= LONGEST_LABEL and not all(map(str.isdigit, words)):
+            yield "".join(words), 1.0
         for length in range(1, LONGEST_TERM + 1):
             for start in range(len(words) - length + 1):
                 run = words[start : start + length]
                 if run[0] in STOPWORDS or run[-1] in STOPWORDS or (length > 1 and "".join(run[:2]).isdigit()):
                     continue
                 term = "".join(run)
-                if 2 <= len(term) <= 40 and not (term.isdigit() and len(term) > 4):
+                if 2 <= len(term) <= LONGEST_LABEL and not (term.isdigit() and len(term) > 4):
                     yield term, len(term) / total
         yield from ((gram, len(gram) / total) for word in words if _is_cjk(word) for gram in _cjk_grams(word))
+
+
+def _trimmed(words: list[str]) -> list[str]:
+    """Without stopwords at either end, as sequences are on pages; all of them if there is nothing else."""
+    kept = [index for index, word in enumerate(words) if word not in STOPWORDS]
+    return words[kept[0] : kept[-1] + 1] if kept else []
 
 
 def _is_cjk(word: str) -> bool:
