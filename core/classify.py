@@ -28,8 +28,6 @@ EncodeTexts = Callable[[Sequence[str]], Vectors]
 
 COSINE: Final = 15.0
 """Weight of a cosine beside the words: one rare word counts 1."""
-TITLE: Final = 1 / 3
-"""Share of the title lines in a page's cosine; the chunks of text have the rest."""
 PROMINENCE: Final = 2.0
 """A term that stands out entirely counts this much more than one in running text."""
 NAME, NAME_WORD, DESCRIPTION_WORD, WORDING = 1.5, 0.6, 0.3, 1.0
@@ -172,8 +170,7 @@ class Classifier:
 
     def _scores(self, features: Features) -> Scores:
         """One page against every column."""
-        cosines = features.parts @ self.vectors.T
-        cosine = TITLE * cosines[0] + (1 - TITLE) * cosines[1:].mean(axis=0)
+        cosine = self.vectors @ features.vector
         places = np.searchsorted(self.keys, features.keys)
         places[places == len(self.keys)] = 0
         known = self.keys[places] == features.keys

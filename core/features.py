@@ -19,6 +19,8 @@ from core.page import Line, Page
 FEATURES: Final = "1"
 """Version of this code: features of another version, or of another backend's fingerprint, are not comparable."""
 
+TITLE: Final = 1 / 3
+"""Share of the title lines in a page's vector; the chunks of text have the rest."""
 MAX_TERMS: Final = 700
 TITLE_WORDS: Final = 32
 CHUNK_WORDS: Final = 170
@@ -29,7 +31,7 @@ LONGEST_TERM: Final = 4
 LONGEST_LABEL: Final = 48
 """Characters, without spaces, of a line or a label that counts as a whole."""
 
-_HEADER: Final = struct.Struct("<4sHHHI")
+_HEADER: Final = struct.Struct("<4sHHI")
 _MAGIC: Final = b"dif1"
 
 
@@ -37,23 +39,22 @@ _MAGIC: Final = b"dif1"
 class Features:
     """One page that is not blank.
 
-    `parts`: (parts, dimensions) unit rows, the title lines first, then the text in chunks. `keys`: sorted
-    hashes of the page's words, word sequences and layout marks; `prominence`: as many numbers in [0, 255], how much
-    each stands out: 255 is a big line of its own at the top. `words`: about how many words the page has, whether
-    or not spaces stand between them.
+    `vector`: (dimensions,) the mean of the backend's vectors of its parts, the title lines weighing `TITLE`.
+    `keys`: sorted hashes of the page's words, word sequences and layout marks. `prominence`: as many numbers in
+    [0, 255], how much each stands out; 255 is a big line of its own at the top. `words`: about how many words the
+    page has, whether or not spaces stand between them.
     """
 
-    parts: Vectors
+    vector: Vectors
     keys: NDArray[np.uint32]
     prominence: NDArray[np.uint8]
     words: int
 
     def to_bytes(self) -> bytes:
-        count, dimensions = self.parts.shape
         return b"".join(
             (
-                _HEADER.pack(_MAGIC, count, dimensions, len(self.keys), self.words),
-                self.parts.astype("<f2").tobytes(),
+                _HEADER.pack(_MAGIC, len(self.vector), len(self.keys), self.words),
+                self.vector.astype("<f2").tobytes(),
                 self.keys.astype("<u4").tobytes(),
                 self.prominence.tobytes(),
             )
@@ -63,8 +64,8 @@ class Features:
     def from_bytes(cls, data: bytes) -> Self:
         """What `to_bytes` gave. Raises ModelFailure(`bad_features`) for anything else."""
         try:
-            magic, count, dimensions, terms, words = _HEADER.unpack_from(data)
-            sizes = (2 * count * dimensions, 4 * terms, terms)
+            magic, dimensions, terms, words = _HEADER.unpack_from(data)
+            sizes = (2 * dimensions, 4 * terms, terms)
             if magic != _MAGIC or len(data) != _HEADER.size + sum(sizes):
                 raise ModelFailure(
                     "bad_features", f"{len(data)} stored bytes are no features: header and length differ"
@@ -72,13 +73,16 @@ class Features:
         except struct.error as error:
             raise ModelFailure("bad_features", f"{len(data)} stored bytes are no features: {error}") from error
         body = np.frombuffer(data, dtype=np.uint8, offset=_HEADER.size)
-        parts, keys, prominence = np.split(body, np.cumsum(sizes[:2]))
-        vectors = parts.view("<f2").reshape(count, dimensions).astype(np.float32)
-        return cls(vectors, keys.view("<u4"), prominence, words)
+        vector, keys, prominence = np.split(body, np.cumsum(sizes[:2]))
+        return cls(vector.view("<f2").astype(np.float32), keys.view("<u4"), prominence, words)
 
 
 def features_of(page: Page, vectors: Vectors) -> Features:
-    """Join a backend's vectors, (parts, dimensions) unit rows, with what the page's text and layout say."""
+    """Join a backend's vectors with what the page's text and layout say.
+
+    `vectors`: (parts, dimensions) unit rows; where there are several, the first is that of the title lines.
+    """
+    vector = vectors[0] if len(vectors) == 1 else TITLE * vectors[0] + (1 - TITLE) * vectors[1:].mean(axis=0)
     terms: dict[int, float] = {}
     weights = _line_weights(page)
     for line, weight in zip(page.lines, weights, strict=True):
@@ -89,7 +93,8 @@ def features_of(page: Page, vectors: Vectors) -> Features:
     best += [(mark_key(mark), 1.0) for mark in marks_of(page)]
     best.sort()
     return Features(
-        parts=vectors,
+        # As coarse as it will be stored, so that stored features decide alike.
+        vector=vector.astype("<f2").astype(np.float32),
         keys=np.array([key for key, _ in best], dtype=np.uint32),
         prominence=np.array([round(255 * value) for _, value in best], dtype=np.uint8),
         words=sum(max(len(line.text.split()), len(line.text) // 8) for line in page.lines),
