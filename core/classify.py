@@ -19,7 +19,7 @@ from core.backends import Vectors
 from core.class_set import ClassSet, DocumentClass
 from core.contract import Reason
 from core.features import STOPWORDS, Features, mark_key, phrase_keys, words_of
-from core.genres import Genre, genres, resemblance
+from core.genres import KIND, Genre, genres, resemblance
 from core.prompts import prompts_of
 from core.settings import Thresholds
 
@@ -92,7 +92,7 @@ class Classifier:
     claims: Scores
     """(C, G): log of the share that a class has in a genre."""
     unclaimed: Scores
-    """(G,): log of the share of a genre that no class has."""
+    """(G,): log of the share of a genre that no class has; a class that names its kind has it all."""
 
     @classmethod
     def build(cls, class_set: ClassSet, encode_texts: EncodeTexts) -> Self:
@@ -107,7 +107,7 @@ class Classifier:
         best = share.max(axis=0)
         with np.errstate(divide="ignore"):
             claims = np.log((share * (share / best) ** RIVALRY).astype(np.float64))
-            unclaimed = np.log(1 - best.astype(np.float64))
+            unclaimed = np.log(np.maximum(0, 1 - best.astype(np.float64) / KIND))
         keys, table = _tabulate(classes)
         return cls(
             names=tuple(item.name for item in classes),

@@ -1,5 +1,6 @@
 """The genre lexicon: what an office clerk knows of common documents before anyone describes a class."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,10 +18,13 @@ KIND: Final = 0.7
 """How much a class resembles a genre whose broader kind it names: `tax form` and a W-2."""
 MENTION: Final = 0.8
 """How much a class resembles a genre that its description mentions: `such as a loan application`."""
+END: Final = 0.5
+"""How much a class resembles a genre whose name ends its own: `complaint letter` and a letter."""
 ALIKE: Final = (0.6, 0.05)
 """Cosine of two descriptions at which they resemble each other by half, and how steep that is."""
 
 _Words = tuple[str, ...]
+_EITHER: Final = re.compile(r"\bor\b|\band\b|[/&,]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +84,18 @@ def resemblance(
     names = [{_plain(name) for name in genre.names} for genre in lexicon]
     kinds = [{_plain(kind) for kind in genre.kinds} for genre in lexicon]
     for row, item in zip(alike, classes, strict=True):
-        called = _plain(item.words)
+        called, *parts = (_plain(part) for part in (item.words, *_EITHER.split(item.words)))
+        ends = {called[start:] for start in range(1, len(called))}
         description = _runs(_plain(item.description))
         for column, (known, broader) in enumerate(zip(names, kinds, strict=True)):
             if called in known:
                 row[column] = 1.0
             elif called in broader:
                 row[column] = max(row[column], KIND)
-            elif known & description:
+            elif not known.isdisjoint(description.union(parts)):
                 row[column] = max(row[column], MENTION)
+            elif not known.isdisjoint(ends):
+                row[column] = max(row[column], END)
     return alike
 
 
