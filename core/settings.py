@@ -71,7 +71,7 @@ class Thresholds(Section):
     confidence: float = Field(default=0.5, ge=0, le=1, description="Below: `low_confidence`.")
     margin: float = Field(default=0.1, ge=0, le=1, description="Best less second best below this: `small_margin`.")
     in_set: float = Field(
-        default=0.35,
+        default=0.5,
         ge=0,
         le=1,
         description="Probability that it is any of the classes below this: `out_of_set`.",
