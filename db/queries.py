@@ -276,7 +276,7 @@ def list_jobs(
 def count_jobs(connection: Connection) -> dict[JobState, int]:
     """How many jobs are in each state; every state is there."""
     rows = connection.execute(select(models.Job.state, func.count()).group_by(models.Job.state))
-    found = dict(rows.tuples())
+    found = dict(rows.all())
     return {state: found.get(state, 0) for state in get_args(JobState)}
 
 
@@ -328,11 +328,11 @@ def get_pages(connection: Connection, sha256: str, reader: str, numbers: Collect
 def get_sources(connection: Connection, sha256: str, reader: str, numbers: Collection[int]) -> dict[int, Source]:
     """Page number → where its text came from, for those of the pages that `reader` has read."""
     rows = connection.execute(
-        select(models.Page.number, models.Page.source).where(
-            models.Page.sha256 == sha256, models.Page.reader == reader, models.Page.number.in_(numbers)
-        )
+        select(models.Page.number, models.Page.source)
+        .where(models.Page.sha256 == sha256, models.Page.reader == reader, models.Page.number.in_(numbers))
+        .order_by(models.Page.number)
     )
-    return dict(rows.tuples())
+    return dict(rows.all())
 
 
 def put_features(connection: Connection, sha256: str, encoder: str, features: Mapping[int, bytes | None]) -> None:
@@ -353,7 +353,7 @@ def get_features(
         .where(models.Feature.sha256 == sha256, models.Feature.encoder == encoder, models.Feature.page.in_(numbers))
         .order_by(models.Feature.page)
     )
-    return dict(rows.tuples())
+    return dict(rows.all())
 
 
 def stream_features(connection: Connection, encoder: str) -> Iterator[tuple[str, int, bytes | None]]:
@@ -367,7 +367,7 @@ def stream_features(connection: Connection, encoder: str) -> Iterator[tuple[str,
         .order_by(models.Feature.sha256, models.Feature.page),
         execution_options={"yield_per": _CHUNK},
     )
-    yield from rows.tuples()
+    yield from rows
 
 
 # Class sets and their versions

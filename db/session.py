@@ -19,12 +19,15 @@ _PASSING_STATES: Final = ("25006", "55P03", "57014", "57P01", "57P02", "57P03", 
 """Read-only while failing over; lock not available; statement timeout; the server shut down, crashed, is starting
 up, or ended an idle session."""
 
+UNAVAILABLE: Final = "database_unavailable"
+"""Code of the TransientFailure that stands for every error here that is likely to pass."""
+
 
 def make_engine(url: str, *, statement_timeout: float, pool_size: int) -> Engine:
     """A pool of at most `pool_size` connections, checked before use; opened when first needed.
 
     No statement takes longer than `statement_timeout` seconds, nobody waits longer for a free connection, and a
-    server that vanished from the network is noticed within half a minute. Errors do not show statement parameters.
+    server that vanished from the network is noticed within half a minute. Errors list no statement's parameters.
     """
     parts = make_url(url)
     if parts.drivername in ("postgres", "postgresql"):
@@ -53,7 +56,7 @@ def make_engine(url: str, *, statement_timeout: float, pool_size: int) -> Engine
 def transaction(engine: Engine) -> Iterator[Connection]:
     """One transaction, committed when the block ends and rolled back when it raises.
 
-    Raises TransientFailure(`database_unavailable`) for what is likely to pass: a lost or refused connection, no free
+    Raises TransientFailure(`UNAVAILABLE`) for what is likely to pass: a lost or refused connection, no free
     one, a statement timeout, a deadlock, a serialization failure. Other database errors are faults of ours and stay
     as they are.
     """
@@ -62,13 +65,13 @@ def transaction(engine: Engine) -> Iterator[Connection]:
             yield connection
     except PoolTimeout as error:
         raise TransientFailure(
-            "database_unavailable", "every database connection of this process is in use; try again"
+            UNAVAILABLE, "every database connection of this process is in use; try again"
         ) from error
     except DBAPIError as error:
         if not _passes(error):
             raise
         raise TransientFailure(
-            "database_unavailable",
+            UNAVAILABLE,
             f"PostgreSQL cannot be reached or gave up (SQLSTATE {_sqlstate(error) or 'none'}); try again, and look "
             "into its log if this lasts",
         ) from error
