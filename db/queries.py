@@ -269,7 +269,8 @@ def list_jobs(
     if states is not None:
         statement = statement.where(models.Job.state.in_(states))
     if code is not None:
-        statement = statement.where(models.Job.error_code == code)
+        # A success clears its error; saying so spares the search the many that succeeded.
+        statement = statement.where(models.Job.error_code == code, models.Job.state != "succeeded")
     return [Job(**row._mapping) for row in connection.execute(statement.limit(limit))]
 
 
