@@ -30,8 +30,10 @@ COSINE: Final = 15.0
 """Weight of a cosine beside the words: one rare word counts 1."""
 PROMINENCE: Final = 2.0
 """A term that stands out entirely counts this much more than one in running text."""
-NAME, NAME_WORD, DESCRIPTION_WORD, WORDING = 1.5, 0.6, 0.3, 1.0
-"""Weights of the terms that a class or a genre brings along."""
+PRINTED: Final = 1.0
+"""Weight of a term that is printed on a genre."""
+NAME, WORDING, NAME_WORD, DESCRIPTION_WORD = 1.5, 0.5, 0.6, 0.3
+"""Weights of what a class says of itself. Its wording adds to what the genres have, which mostly know it already."""
 ORIGINAL: Final = 1.0
 """Bonus of a class that is seen by its own words alone, since these are fewer than a genre's."""
 RIVALRY: Final = 2.0
@@ -40,7 +42,7 @@ FLOOR: Final = 10.0
 """Score of "nothing known", which competes with classes and genres."""
 PAGE_DECAY: Final = 0.5
 """Weight of a page beside the one before it: what a document is stands on its first pages."""
-TEMPERATURE: Final = 1.25
+TEMPERATURE: Final = 1.1
 """Makes probabilities of scores: the one number that was fitted, over many class sets; see docs/decisions.md."""
 SURE: Final = 0.9
 """Two pages that are as sure as that of different classes disagree."""
@@ -247,8 +249,8 @@ def _look_terms(genre: Genre) -> dict[int, float]:
     """What is printed on such documents: key → weight."""
     return _heaviest(
         [
-            *((mark_key(mark), WORDING) for mark in genre.layout),
-            *_phrase_terms(genre.wording, WORDING),
+            *((mark_key(mark), PRINTED) for mark in genre.layout),
+            *_phrase_terms(genre.wording, PRINTED),
             *_phrase_terms(genre.names, NAME),
         ]
     )

@@ -17,9 +17,10 @@ from core.features import STOPWORDS, words_of
 KIND: Final = 0.7
 """How much a class resembles a genre whose broader kind it names: `tax form` and a W-2."""
 MENTION: Final = 0.8
-"""How much a class resembles a genre that its description mentions: `such as a loan application`."""
-END: Final = 0.5
-"""How much a class resembles a genre whose name ends its own: `complaint letter` and a letter."""
+"""… a genre that its description mentions in two words or more, as in `such as a loan application`, or that its name
+mentions beside others, as in `letter or memo`."""
+PARTLY: Final = 0.5
+"""… a genre whose name ends its own, as in `complaint letter`, or that has a kind with its name in it: `tax`."""
 ALIKE: Final = (0.6, 0.05)
 """Cosine of two descriptions at which they resemble each other by half, and how steep that is."""
 
@@ -77,37 +78,45 @@ def resemblance(
 ) -> Vectors:
     """How much each class resembles each genre, in [0, 1]: (classes, genres).
 
-    By name (1 for a name or an alias), by kind, by mention, and by the cosine of the descriptions' vectors.
+    By name (1 for a name or an alias), by kind, by mention, and by the cosine of the descriptions' vectors. What a
+    class resembles most is likely meant by it, however it is put: a weak best is raised to `KIND`, or doubled.
     """
     middle, width = ALIKE
     alike: Vectors = 1 / (1 + np.exp((middle - class_vectors @ genre_vectors.T) / width))
-    names = [{_plain(name) for name in genre.names} for genre in lexicon]
-    kinds = [{_plain(kind) for kind in genre.kinds} for genre in lexicon]
+    known = [
+        (
+            {_plain(name) for name in genre.names},
+            {_plain(kind) for kind in genre.kinds},
+            {run for kind in genre.kinds for run in _runs(_plain(kind), 1)},
+        )
+        for genre in lexicon
+    ]
     for row, item in zip(alike, classes, strict=True):
         called, *parts = (_plain(part) for part in (item.words, *_EITHER.split(item.words)))
+        mentioned = _runs(_plain(item.description), 2).union(parts)
         ends = {called[start:] for start in range(1, len(called))}
-        description = _runs(_plain(item.description))
-        for column, (known, broader) in enumerate(zip(names, kinds, strict=True)):
-            if called in known:
-                row[column] = 1.0
-            elif called in broader:
-                row[column] = max(row[column], KIND)
-            elif not known.isdisjoint(description.union(parts)):
-                row[column] = max(row[column], MENTION)
-            elif not known.isdisjoint(ends):
-                row[column] = max(row[column], END)
-    return alike
+        for column, (names, kinds, kinds_words) in enumerate(known):
+            by_words = (
+                float(called in names),
+                MENTION * (not names.isdisjoint(mentioned)),
+                KIND * (called in kinds),
+                PARTLY * (called in kinds_words or not names.isdisjoint(ends)),
+            )
+            row[column] = max(row[column], *by_words)
+    best = alike.max(axis=1, keepdims=True)
+    raised: Vectors = alike * np.clip(KIND / best, 1, 2)
+    return raised
 
 
 def _plain(phrase: str) -> _Words:
     """Content words in the singular."""
     return tuple(
-        word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
+        word[:-1] if len(word) > 2 and word.endswith("s") and not word.endswith(("ss", "is", "us")) else word
         for word in words_of(phrase)
         if word not in STOPWORDS
     )
 
 
-def _runs(words: _Words) -> set[_Words]:
-    """All runs of two to six words: single words of a description say too little."""
-    return {words[start : start + length] for length in range(2, 7) for start in range(len(words) - length + 1)}
+def _runs(words: _Words, least: int) -> set[_Words]:
+    """All runs of that many words up to six."""
+    return {words[start : start + length] for length in range(least, 7) for start in range(len(words) - length + 1)}
