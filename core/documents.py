@@ -1,0 +1,304 @@
+"""From a reference to the bytes it names: from allowed roots, within limits, and sniffed for what they are."""
+
+import base64
+import binascii
+import hashlib
+import os
+import re
+import stat
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from core import settings
+from core.contract import INLINE_LIMIT, DocumentReference
+from core.errors import IntakeError, RejectedInput, TransientFailure
+
+Result = TypeVar("Result")
+
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=://)|file(?=:)", re.IGNORECASE)
+_CHUNK: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document's bytes, what they are (`media_type`), and where they came from (None: inside the request)."""
+
+    sha256: str
+    media_type: str
+    content: bytes = field(repr=False)
+    uri: str | None = None
+
+    @classmethod
+    def of(cls, content: bytes, uri: str | None = None) -> "Document":
+        """Hash and sniff. Raises RejectedInput(`empty` or `unsupported_type`)."""
+        if not content:
+            raise RejectedInput("empty", f"{_shown(uri)} has no bytes: send the file again")
+        return cls(hashlib.sha256(content).hexdigest(), _media_type(content, uri), content, uri)
+
+
+def fetch(reference: DocumentReference, limits: settings.Documents) -> Document:
+    """Get what `reference` names by URI or holds inline; a `document_id` is for the caller to resolve first.
+
+    Raises RejectedInput: `not_allowed`, `bad_uri`, `not_found`, `not_readable`, `no_driver`, `bad_base64`, `empty`,
+    `too_large`, `unsupported_type`; TransientFailure: `fetch_failed`, `fetch_timeout`.
+    """
+    if reference.content is not None:
+        return Document.of(_decoded(reference.content, limits.max_bytes))
+    if reference.uri is None:
+        raise RejectedInput("unresolved", "a document_id is looked up before it is fetched; send its URI instead")
+    uri = reference.uri
+    read = _reader(uri, limits)
+    content = _within(limits.fetch_timeout, uri, lambda: read(limits.max_bytes + 1))
+    if len(content) > limits.max_bytes:
+        raise RejectedInput("too_large", f"{_shown(uri)} has more than {limits.max_bytes:,} bytes (max_bytes)")
+    return Document.of(content, uri)
+
+
+def choose_pages(pages: str, page_count: int, limits: settings.Documents) -> list[int]:
+    """The 1-based page numbers, ascending, that `first`, `all` or such as `1-3,7` means in this document.
+
+    What lies beyond the last page is left out. Raises RejectedInput: `no_such_page` when nothing is left,
+    `too_many_pages` when more are left than `max_pages_read`.
+    """
+    if pages in ("first", "all"):
+        wanted = {1} if pages == "first" else set(range(1, page_count + 1))
+    else:
+        bounds = [[int(number) for number in part.split("-")] for part in pages.split(",")]
+        wanted = {page for part in bounds for page in range(max(part[0], 1), min(part[-1], page_count) + 1)}
+    if not wanted:
+        raise RejectedInput("no_such_page", f"the document has {page_count} pages; none of them is in {pages!r}")
+    if len(wanted) > limits.max_pages_read:
+        raise RejectedInput(
+            "too_many_pages",
+            f"{pages!r} means {len(wanted)} pages of this document; one request may have "
+            f"{limits.max_pages_read} read (max_pages_read): ask for fewer",
+        )
+    return sorted(wanted)
+
+
+def _reader(uri: str, limits: settings.Documents) -> Callable[[int], bytes]:
+    """How to read up to so many bytes of `uri`, once it is known to lie under an allowed root."""
+    if "\0" in uri:
+        raise RejectedInput("bad_uri", "a URI holds no NUL character")
+    scheme = _SCHEME.match(uri)
+    if scheme is None or scheme.group().lower() == "file":
+        path = _path(uri) if scheme else Path(uri)
+        return lambda size: _read_file(path, limits.roots, size, uri)
+    parts = _split(uri)
+    if not any(_covers(root, parts) for root in limits.roots):
+        raise _not_allowed(uri)
+    return lambda size: _read_remote(uri, parts.scheme.lower(), size)
+
+
+def _path(uri: str) -> Path:
+    parts = urlsplit(uri)
+    if parts.netloc not in ("", "localhost") or not parts.path.startswith("/") or parts.query or parts.fragment:
+        raise RejectedInput(
+            "bad_uri", f"{_shown(uri)} is no file URI: write file:///folder/name, with ?, # and % percent-encoded"
+        )
+    path = unquote(parts.path, errors="surrogateescape")
+    if "\0" in path:
+        raise RejectedInput("bad_uri", "a path holds no NUL character")
+    return Path(path)
+
+
+def _read_file(path: Path, roots: Iterable[str], size: int, uri: str) -> bytes:
+    """Read a regular file under one of `roots`.
+
+    Links are resolved first, the result is compared with the roots, and then every part of the way is opened
+    without following links: a link that is swapped in between leads nowhere.
+    """
+    real = Path(os.path.realpath(path))
+    folders = (Path(os.path.realpath(root)) for root in roots if "://" not in root)
+    folder = next((folder for folder in folders if real.is_relative_to(folder)), None)
+    if folder is None:
+        raise _not_allowed(uri)
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        for part in real.relative_to(folder).parts:
+            # O_NONBLOCK: a FIFO in the way must not be waited for.
+            inner = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=handle)
+            os.close(handle)
+            handle = inner
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise RejectedInput("not_a_file", f"{_shown(uri)} is no regular file")
+        with os.fdopen(os.dup(handle), "rb") as file:
+            return file.read(size)
+    finally:
+        os.close(handle)
+
+
+def _split(uri: str) -> SplitResult:
+    """Take a remote URI apart. Whatever could mean another place to the driver than to the roots is refused."""
+    try:
+        parts = urlsplit(uri)
+        has_login = parts.username is not None or parts.password is not None
+    except ValueError as error:
+        raise RejectedInput("bad_uri", "the URI cannot be taken apart: check its host and port") from error
+    if has_login or "@" in parts.netloc:
+        raise RejectedInput("not_allowed", "a URI with a login in it is refused: set credentials up on the worker")
+    path = unquote(unquote(parts.path)).replace("\\", "/")
+    if "::" in uri or ".." in path.split("/") or not uri.isprintable():
+        raise RejectedInput("bad_uri", f"{_shown(uri)} is refused: write scheme://host/path, without .. or ::")
+    return parts
+
+
+def _covers(root: str, parts: SplitResult) -> bool:
+    """Whether a root such as `s3://scans/2024/` covers the URI: same scheme, same host, and whole path parts."""
+    allowed = urlsplit(root)
+
+    def under(path: str, folder: str) -> bool:
+        folders = [part for part in folder.split("/") if part]
+        return path.removeprefix("/").split("/")[: len(folders)] == folders
+
+    # Some drivers decode the path and some do not: it has to lie under the root either way.
+    return (
+        "://" in root
+        and (allowed.scheme.lower(), allowed.netloc.lower()) == (parts.scheme.lower(), parts.netloc.lower())
+        and under(parts.path, allowed.path)
+        and under(unquote(parts.path), unquote(allowed.path))
+    )
+
+
+def _read_remote(uri: str, scheme: str, size: int) -> bytes:
+    import fsspec
+
+    try:
+        fsspec.get_filesystem_class(scheme)
+    except (ImportError, ValueError) as error:
+        raise RejectedInput(
+            "no_driver",
+            f"this worker has no driver for {scheme}: — install docintake[remote] or fsspec's driver for it",
+        ) from error
+    options: dict[str, Any] = {"use_listings_cache": False}
+    how: dict[str, Any] = {}
+    if scheme in ("http", "https"):
+        # A redirect could lead out of the allowed roots, so none is followed. Block size 0 reads one plain stream;
+        # any size given spares a HEAD request, which many servers refuse.
+        how = {"size": 1}
+        options = {"block_size": 0, "allow_redirects": False, "client_kwargs": {"raise_for_status": _check_response}}
+    filesystem, path = fsspec.url_to_fs(uri, **options)
+    with filesystem.open(path, "rb", **how) as file:
+        chunks, missing = [], size
+        while missing > 0 and (chunk := file.read(min(missing, _CHUNK))):
+            chunks.append(chunk)
+            missing -= len(chunk)
+    return b"".join(chunks)
+
+
+async def _check_response(response: Any) -> None:
+    where = f"{response.url.scheme}://{response.url.host}"
+    if response.status in (404, 410):
+        raise FileNotFoundError
+    if response.status in (401, 403):
+        raise PermissionError
+    if 300 <= response.status < 400:
+        raise RejectedInput("not_allowed", f"{where} redirects elsewhere, which is not followed: send the final URI")
+    if response.status >= 400:
+        raise TransientFailure("fetch_failed", f"{where} answered with status {response.status}")
+
+
+def _within(seconds: float, uri: str, read: Callable[[], Result]) -> Result:
+    """Run `read` in a thread of its own, so that a server or mount that hangs does not take the caller with it."""
+    outcome: list[Result] = []
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(read())
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            failure.append(error)
+
+    thread = threading.Thread(target=run, name="fetch", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if outcome:
+        return outcome[0]
+    if not failure:
+        raise TransientFailure("fetch_timeout", f"{_shown(uri)} did not come within {seconds:g} s (fetch_timeout)")
+    if isinstance(failure[0], IntakeError):
+        raise failure[0]
+    raise _fetch_error(failure[0], uri) from failure[0]
+
+
+def _fetch_error(error: BaseException, uri: str) -> IntakeError:
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return RejectedInput("not_found", f"{_shown(uri)} does not exist")
+    if isinstance(error, PermissionError):
+        return RejectedInput("not_readable", f"the worker may not read {_shown(uri)}: give it permission")
+    if "://" not in uri or uri.lower().startswith("file:"):
+        return RejectedInput("not_readable", f"{_shown(uri)} cannot be opened: {type(error).__name__}")
+    return TransientFailure("fetch_failed", f"{_shown(uri)} could not be fetched: {type(error).__name__}")
+
+
+def _decoded(content: str, max_bytes: int) -> bytes:
+    try:
+        # MIME encoders break lines; nothing else may stand between the digits.
+        decoded = base64.b64decode("".join(content.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise RejectedInput("bad_base64", "the inline content is not base64") from error
+    limit = min(INLINE_LIMIT, max_bytes)
+    if len(decoded) > limit:
+        raise RejectedInput("too_large", f"the inline content has more than {limit:,} bytes: send a URI instead")
+    return decoded
+
+
+def _media_type(content: bytes, uri: str | None) -> str:
+    """What the bytes are, by their signatures; names and extensions say nothing."""
+    head = content[:1024]
+    for signature, media_type in _SIGNATURES:
+        if head.startswith(signature):
+            return media_type
+    if head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
+        return "image/bmp"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "image/webp"
+    if head[4:8] == b"ftyp":
+        size = min(max(int.from_bytes(head[:4]), 16), len(head))
+        brands = {head[8:12], *(head[at : at + 4] for at in range(16, size - 3, 4))}
+        if brands & _AVIF_BRANDS:
+            return "image/avif"
+        if brands & _HEIC_BRANDS:
+            return "image/heic"
+    # Readers have always put up with junk before the header (PDF 1.7, implementation note 13).
+    if b"%PDF-" in head:
+        return "application/pdf"
+    raise RejectedInput(
+        "unsupported_type",
+        f"{_shown(uri)} is neither a PDF nor an image that can be read (PNG, JPEG, TIFF, WebP, HEIC, AVIF, GIF, BMP, "
+        "JPEG 2000)",
+    )
+
+
+_SIGNATURES: Final = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"II*\0", "image/tiff"),
+    (b"MM\0*", "image/tiff"),
+    (b"II+\0", "image/tiff"),
+    (b"MM\0+", "image/tiff"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "image/jp2"),
+    (b"\xff\x4f\xff\x51", "image/jp2"),
+)
+_BMP_HEADERS: Final = {12, 16, 40, 52, 56, 64, 108, 124}
+_AVIF_BRANDS: Final = {b"avif", b"avis"}
+_HEIC_BRANDS: Final = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+
+
+def _not_allowed(uri: str) -> RejectedInput:
+    return RejectedInput(
+        "not_allowed", f"{_shown(uri)} is under none of the worker's document roots (documents.roots)"
+    )
+
+
+def _shown(uri: str | None) -> str:
+    """The URI as it may stand in a message: signed links carry credentials after the question mark."""
+    if uri is None:
+        return "the inline document"
+    return repr(uri.split("?")[0][-300:]) if _SCHEME.match(uri) else repr(uri[-300:])
