@@ -1,0 +1,100 @@
+"""Real servers for the tests: one PostgreSQL and one Redis a session, a fresh database and key prefix a test."""
+
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import Engine, text
+
+from core.settings import Broker, Database, Documents, Model, Settings
+from db import migrations
+from db.session import make_engine
+from worker.embedded import Addresses, Embedded
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder beside the repository with real documents; tests that need it are skipped without it."""
+    folder = Path(__file__).resolve().parent.parent.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("there is no ../shared here")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Addresses]:
+    """Servers of the session's own, which forget everything at its end."""
+    folder = Path(tempfile.mkdtemp(prefix="docintake-tests-"))
+    # Started by root, PostgreSQL runs as nobody, who must come this far.
+    folder.chmod(0o755)
+    with Embedded(folder / "data", durable=False) as addresses:
+        yield addresses
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def redis_url(servers: Addresses) -> str:
+    return servers.redis_url
+
+
+@pytest.fixture(scope="session")
+def postgres_url(servers: Addresses) -> str:
+    """A database to make others from; its user may do everything."""
+    return servers.database_url
+
+
+@pytest.fixture(scope="session")
+def admin(postgres_url: str) -> Iterator[Engine]:
+    engine = make_engine(postgres_url, statement_timeout=60, pool_size=1)
+    yield engine.execution_options(isolation_level="AUTOCOMMIT")
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def migrated(admin: Engine) -> str:
+    """Name of a database with every migration applied, to be copied and left alone."""
+    with admin.connect() as connection:
+        connection.execute(text("CREATE DATABASE migrated"))
+    engine = make_engine(_url_of(admin, "migrated"), statement_timeout=60, pool_size=1)
+    migrations.upgrade(engine)
+    engine.dispose()
+    return "migrated"
+
+
+@pytest.fixture
+def database_url(admin: Engine, migrated: str) -> Iterator[str]:
+    """URL of a fresh database with all its tables, empty."""
+    name = f"test_{uuid.uuid4().hex}"
+    with admin.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {migrated}"))
+    yield _url_of(admin, name)
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Engine]:
+    """An engine on the database of `database_url`."""
+    engine = make_engine(database_url, statement_timeout=30, pool_size=5)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def settings(redis_url: str, database_url: str, tmp_path: Path) -> Settings:
+    """The `fake` backend on the session's servers; documents come from `tmp_path`."""
+    return Settings(
+        data_dir=tmp_path / "data",
+        broker=Broker(url=SecretStr(redis_url), key_prefix=f"{uuid.uuid4().hex}:"),
+        database=Database(url=SecretStr(database_url)),
+        documents=Documents(roots=(str(tmp_path),)),
+        model=Model(backend="fake"),
+    )
+
+
+def _url_of(engine: Engine, name: str) -> str:
+    return engine.url.set(database=name).render_as_string(hide_password=False)
