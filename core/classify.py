@@ -7,7 +7,7 @@ it resembles. Genres that no class resembles compete as "none of these".
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import combinations
 from math import log
 from typing import Final, Literal, Self
@@ -208,15 +208,14 @@ def _means(encode_texts: EncodeTexts, groups: Sequence[Sequence[str]]) -> Vector
 def _encode_genres(encode_texts: EncodeTexts) -> tuple[Vectors, Vectors]:
     """The genres' vectors, by how they look and by what they mean: (genres, dimensions) each."""
     return (
-        _means(encode_texts, [genre.looks for genre in genres()]),
+        _means(encode_texts, [(genre.meaning, genre.sample) for genre in genres()]),
         _means(encode_texts, [[genre.meaning] for genre in genres()]),
     )
 
 
 def _tabulate(classes: Sequence[DocumentClass]) -> tuple[NDArray[np.uint32], Vectors]:
     """The terms of genres and classes, and what each counts for each: its weight times its rarity among genres."""
-    looks = [_look_terms(genre) for genre in genres()]
-    meanings = [_meaning_terms(genre.name, genre.description, ()) for genre in genres()]
+    looks, meanings = _genre_terms()
     own = [_meaning_terms(item.words, item.description, item.wording) for item in classes]
     keys = np.array(sorted({key for terms in (*looks, *meanings, *own) for key in terms}), dtype=np.uint32)
     place = {int(key): index for index, key in enumerate(keys)}
@@ -243,6 +242,15 @@ def _rarity(counts: NDArray[np.int64], of: int) -> Vectors:
     """Inverse document frequency, scaled so that a term of one column counts 1."""
     rarity: Vectors = (np.log((of + 1) / counts) / log(of + 1)).astype(np.float32)
     return rarity
+
+
+@cache
+def _genre_terms() -> tuple[list[dict[int, float]], list[dict[int, float]]]:
+    """The genres' terms, by how they look and by what they mean."""
+    return (
+        [_look_terms(genre) for genre in genres()],
+        [_meaning_terms(genre.name, genre.description, ()) for genre in genres()],
+    )
 
 
 def _look_terms(genre: Genre) -> dict[int, float]:

@@ -37,8 +37,8 @@ class Genre:
     kinds: tuple[str, ...]
     description: str
     wording: tuple[str, ...]
-    layout: tuple[str, ...] = ()
-    sample: str = ""
+    layout: tuple[str, ...]
+    sample: str
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -47,12 +47,6 @@ class Genre:
     @property
     def meaning(self) -> str:
         return f"{self.name}: {self.description}"
-
-    @property
-    def looks(self) -> tuple[str, ...]:
-        """Texts that are near to pages of this genre in a sentence encoder."""
-        wording = f"{self.name}: {', '.join(self.wording)}"
-        return (self.meaning, wording, self.sample) if self.sample else (self.meaning, wording)
 
 
 @cache
@@ -67,7 +61,7 @@ def genres() -> tuple[Genre, ...]:
             description=fields["description"],
             wording=tuple(fields["wording"]),
             layout=tuple(fields.get("layout", ())),
-            sample=fields.get("sample", ""),
+            sample=fields["sample"],
         )
         for name, fields in yaml.safe_load(text).items()
     )
