@@ -1,0 +1,69 @@
+"""A case of incoming documents such as a morning brings: many types, many formats, some of them spoilt."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from samples import Sample, file_format, render, wear
+
+
+@dataclass(frozen=True, slots=True)
+class DemoDocument:
+    """A file, what it truly is (None where nobody can say), and how it came about."""
+
+    path: Path
+    class_name: str | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Post:
+    name: str
+    class_name: str
+    worn: Callable[[Sample, int], Sample] | None
+    stored: Callable[[Sample], bytes]
+    note: str
+
+
+_POST = (
+    _Post("invoice.pdf", "invoice", None, file_format.pdf, "PDF with a text layer"),
+    _Post("invoice-scan.pdf", "invoice", wear.scanned, file_format.scanned_pdf, "scanned PDF, askew"),
+    _Post("receipt-photo.jpg", "receipt", wear.photographed, file_format.jpeg, "photo, noise, uneven light"),
+    _Post("receipt-iphone.heic", "receipt", wear.photographed, file_format.heic, "HEIC photo"),
+    _Post("bank-statement.pdf", "bank_statement", None, file_format.pdf, "PDF with a text layer"),
+    _Post("passport.webp", "passport", wear.photographed, file_format.webp, "WebP photo"),
+)
+
+
+def demo_documents(folder: Path, seed: int) -> list[DemoDocument]:
+    """Write the case into `folder`, which is made if need be. Another seed gives other documents of the same kinds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = random.Random(f"case {seed}")
+    documents = []
+    for post in _POST:
+        drawn = rng.getrandbits(32)
+        sample = render(post.class_name, drawn)
+        if post.worn:
+            sample = post.worn(sample, drawn)
+        (folder / post.name).write_bytes(post.stored(sample))
+        documents.append(DemoDocument(folder / post.name, post.class_name, post.note))
+    blank = folder / "blank-page.png"
+    _blank(rng).save(blank)
+    broken = folder / "broken.pdf"
+    whole = file_format.scanned_pdf(render("invoice", rng.getrandbits(32)))
+    broken.write_bytes(whole[: len(whole) // 3])
+    return [
+        *documents,
+        DemoDocument(blank, None, "blank page with a scanner's noise"),
+        DemoDocument(broken, None, "broken file, cut off while it was sent"),
+    ]
+
+
+def _blank(rng: random.Random) -> Image.Image:
+    """An empty sheet, scanned."""
+    noise = np.random.default_rng(rng.getrandbits(32)).normal(246, 2.5, (1754, 1240))
+    return Image.fromarray(np.clip(noise, 0, 255).astype(np.uint8))
