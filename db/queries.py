@@ -262,7 +262,11 @@ def reopen_job(connection: Connection, *, task_id: str) -> Job | None:
 
 
 def list_jobs(
-    connection: Connection, *, states: Collection[JobState] | None = None, code: str | None = None, limit: int = 50
+    connection: Connection,
+    *,
+    states: Collection[JobState] | None = None,
+    code: str | None = None,
+    limit: int | None = 50,
 ) -> list[Job]:
     """The jobs that came in last, newest first; only those in `states`, only those with the error `code`."""
     statement = select(*_columns(models.Job, Job)).order_by(models.Job.received_at.desc(), models.Job.task_id)
