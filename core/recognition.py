@@ -9,6 +9,8 @@ from core.picture import Pixels, Raster
 
 _LEAST_CONTRAST: Final = 24
 """Of 255. What differs less all over a page is paper, not print."""
+_LEAST_CONFIDENCE: Final = 0.5
+_CLEAR_MAJORITY: Final = 0.6
 _LONGEST_SHAPE: Final = 8
 """Longer side to shorter side: detection scales the shorter one up, so a long strip would become enormous."""
 _SHORTEST_SIDE: Final = 32
@@ -27,27 +29,66 @@ class Recognizer:
                 "Global.log_level": "critical",
                 "EngineConfig.onnxruntime.intra_op_num_threads": 1,
                 "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+                "Global.use_vertical_padding": False,  # `_padded` does it
             }
         )
 
     def page(self, number: int, raster: Raster) -> Page:
-        """Read one page; where no line is found it is blank."""
-        height, width = raster.pixels.shape[:2]
-        lines: list[Line] = []
+        """Read one page, turned upright first; where no line is found it is blank."""
+        turns, lines = 0, list[Line]()
         if int(raster.pixels.max()) - int(raster.pixels.min()) >= _LEAST_CONTRAST:
-            lines = self._lines(_padded(raster.pixels))
+            turns, lines = self._read(raster.pixels)
+        height, width = raster.pixels.shape[:2]
         scale = raster.width / width, raster.height / height
-        upright = tuple(_scaled(line, scale, (raster.width, raster.height)) for line in lines)
-        return Page(number, raster.width, raster.height, "ocr" if upright else "blank", upright)
+        size = raster.width, raster.height
+        if turns % 2:
+            scale, size = scale[::-1], size[::-1]
+        upright = tuple(_scaled(line, scale, size) for line in _in_reading_order(lines))
+        return Page(number, *size, "ocr" if upright else "blank", upright)
 
-    def _lines(self, pixels: Pixels) -> list[Line]:
-        found = self._engine(np.ascontiguousarray(pixels[:, :, ::-1]))
-        if found.txts is None:
-            return []
-        return [
+    def _read(self, pixels: Pixels, may_turn: bool = True) -> tuple[int, list[Line]]:
+        """The quarter turns, counter-clockwise, that made the page upright, and its lines in pixels after them."""
+        from rapidocr.main import RapidOCRError
+
+        try:
+            crops, found = self._engine.detect_and_crop(np.ascontiguousarray(_padded(pixels)[:, :, ::-1]), {})
+        except RapidOCRError:  # how it says that there is no text
+            return 0, []
+        crops, directions = self._engine.cls_and_rotate(crops)
+        turns = _turns_to_upright(found.boxes, directions.cls_res)
+        if turns and may_turn:
+            # The lines could be read as they are, but detection does better on an upright page.
+            return turns, self._read(np.rot90(pixels, turns), may_turn=False)[1]
+        read = self._engine.recognize_txt(crops)
+        return 0, [
             Line(text, _around(quad), float(score))
-            for text, quad, score in zip(found.txts, found.boxes, found.scores, strict=True)
+            for text, quad, score in zip(read.txts, found.boxes, read.scores, strict=True)
+            if text.strip() and score >= _LEAST_CONFIDENCE
         ]
+
+
+def _turns_to_upright(quads: Any, directions: list[tuple[str, float]]) -> int:
+    """Which way up the page stands: long lines have the say, as single characters look alike from all sides."""
+    votes = [0.0] * 4
+    for quad, (direction, _) in zip(quads, directions, strict=True):
+        across, down = np.linalg.norm(quad[1] - quad[0]), np.linalg.norm(quad[3] - quad[0])
+        # A line that is taller than wide was turned counter-clockwise once before its direction was judged.
+        is_sideways, is_upside_down = down >= 1.5 * across, "180" in direction
+        votes[is_sideways + 2 * is_upside_down] += float(max(across, down))
+    best = max(range(4), key=votes.__getitem__)
+    return best if votes[best] > _CLEAR_MAJORITY * sum(votes) else 0
+
+
+def _in_reading_order(lines: list[Line]) -> list[Line]:
+    """Row by row, each from left to right; a line belongs to the row whose first line it stands beside."""
+    rows: list[list[Line]] = []
+    for line in sorted(lines, key=lambda line: line.box[1] + line.box[3]):
+        middle = (line.box[1] + line.box[3]) / 2
+        if rows and rows[-1][0].box[1] <= middle <= rows[-1][0].box[3]:
+            rows[-1].append(line)
+        else:
+            rows.append([line])
+    return [line for row in rows for line in sorted(row, key=lambda line: line.box[0])]
 
 
 def _padded(pixels: Pixels) -> Pixels:
