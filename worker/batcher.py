@@ -124,7 +124,7 @@ class Batcher(Generic[ItemT, ResultT]):
         try:
             results = self._run_batch([item.value for item in items])
             if len(results) != len(items):
-                raise ModelFailure("model_failed", f"the model gave {len(results)} results for {len(items)} pages")  # noqa: TRY301 - halved like any other failure
+                raise ModelFailure("model_failed", f"the model gave {len(results)} results for {len(items)} pages")
         except Exception as error:  # noqa: BLE001 - whatever a model raises belongs to the item that made it raise
             if len(items) == 1:
                 items[0].future.set_exception(_as_failure(error))

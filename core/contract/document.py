@@ -9,10 +9,30 @@ INLINE_LIMIT = 1024 * 1024
 """Bytes of a document that may travel inside a message; larger ones belong behind a URI."""
 
 
+def _refuse_unstorable(value: Any) -> None:
+    """Neither JSON as PostgreSQL keeps it nor UTF-8 has a place for these."""
+    if isinstance(value, str):
+        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+            raise ValueError("a text holds a NUL character or half of a surrogate pair")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _refuse_unstorable(key)
+            _refuse_unstorable(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _refuse_unstorable(item)
+
+
 class Wire(BaseModel):
     """What every model on the wire has in common: immutable, and unknown fields are refused by name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _storable(cls, value: Any) -> Any:
+        _refuse_unstorable(value)
+        return value
 
 
 class DocumentReference(Wire):

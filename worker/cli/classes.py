@@ -74,11 +74,13 @@ def show(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("class", "description", "wording", "templates", "captions", box=None, header_style="bold")
+    lists = [name for name in ("wording", "templates", "captions") if any(getattr(c, name) for c in content.classes)]
+    table = Table("class", "description", *lists, box=None, header_style="bold", pad_edge=False)
+    table.columns[0].no_wrap = True
     for column in table.columns[2:]:
         column.justify = "right"
     for item in content.classes:
-        counts = (str(len(part) or "") for part in (item.wording, item.templates, item.captions))
+        counts = (str(len(getattr(item, name)) or "") for name in lists)
         table.add_row(Text(item.name, style="bold"), Text(item.description), *counts)
     out = console()
     out.print(f"[bold]{shown.class_set}[/] {_stated(shown)}, {len(content.classes)} classes")
@@ -313,23 +315,28 @@ def _difference_as_json(old: "Version", new: "Version", difference: "Difference"
 
 
 def _print_difference(old: "Version", new: "Version", difference: "Difference") -> None:
-    from rich.markup import escape
+    from rich.padding import Padding
+    from rich.text import Text
 
     out = console()
+
+    def line(sign: str, colour: str, name: str, rest: str = "", indent: int = 0) -> None:
+        out.print(Padding(Text.assemble((f"{sign} {name}", colour), rest), (0, 0, 0, indent)))
+
     out.print(f"[bold]{new.class_set}[/]: {_stated(old)} → {_stated(new)}")
     if not (difference.added or difference.removed or difference.changed):
         out.print("They say just the same.")
     for sign, colour, items in (("+", "green", difference.added), ("-", "red", difference.removed)):
         for item in items:
-            out.print(f"[{colour}]{sign} {escape(item.name)}[/]  {escape(_first_words(item))}")
+            line(sign, colour, item.name, f"  {_first_words(item)}")
     for change in difference.changed:
-        out.print(f"[yellow]~ {escape(change.name)}[/]")
+        line("~", "yellow", change.name)
         for field, (before, after) in change.fields.items():
             gone, come = _parted(before, after)
             out.print(f"    {field}")
             for sign, colour, values in (("-", "red", gone), ("+", "green", come)):
                 for value in values:
-                    out.print(f"      [{colour}]{sign} {escape(value)}[/]")
+                    line(sign, colour, value, indent=6)
 
 
 def _parted(before: "str | tuple[str, ...]", after: "str | tuple[str, ...]") -> tuple[list[str], list[str]]:
@@ -352,9 +359,13 @@ def _print_replay(found: "Replay") -> None:
     from rich.text import Text
 
     out = console()
+    head = f"[bold]{found.version.class_set}[/] {_stated(found.version)}"
+    if not found.documents:
+        out.print(f"{head}: no document was classified by this set yet.")
+        return
     out.print(
-        f"[bold]{found.version.class_set}[/] {_stated(found.version)}: {found.documents} documents, "
-        f"[green]{found.unchanged} keep their class[/], [yellow]{len(found.moved)} change it[/]"
+        f"{head}: of {found.documents} documents [green]{found.unchanged} keep their class[/], "
+        f"[yellow]{len(found.moved)} change it[/]"
     )
     if found.without_features:
         out.print(
@@ -364,12 +375,14 @@ def _print_replay(found: "Replay") -> None:
     if not found.moved:
         return
     moves = Counter((move.old or "—", move.new or "—") for move in found.moved)
-    table = Table("was", "", "would be", "documents", box=None, header_style="bold")
+    table = Table("was", "", "would be", "documents", box=None, header_style="bold", pad_edge=False)
     for (old, new), count in moves.most_common():
         table.add_row(Text(old), "→", Text(new, style="bold"), str(count))
     out.print()
     out.print(table)
-    listed = Table("document", "was", "", "would be", "confidence", "review", box=None, header_style="bold")
+    listed = Table(
+        "document", "was", "", "would be", "confidence", "review", box=None, header_style="bold", pad_edge=False
+    )
     for move in found.moved[:LISTED]:
         listed.add_row(
             Text(Path(move.uri).name if move.uri else move.document_id[:12], overflow="ellipsis"),

@@ -58,15 +58,15 @@ def list_jobs(
     if as_json:
         print_json([asdict(job) for job in jobs])
         return
+    if not any(counts.values()):
+        console().print("Nothing was sent yet: `docintake classify FILE…` does.")
+        return
     if jobs:
         _print_table(jobs)
     else:
         console().print("There are no such jobs.")
-    console().print(
-        "\nIn all: " + " · ".join(f"[{COLOURS[key]}]{count:,} {key}[/]" for key, count in counts.items() if count)
-        if any(counts.values())
-        else "\nNothing was sent yet: `docintake classify FILE…` does."
-    )
+    total = " · ".join(f"[{COLOURS[key]}]{count:,} {key}[/]" for key, count in counts.items() if count)
+    console().print(f"\nIn all: {total}")
 
 
 @app.command()

@@ -1,0 +1,51 @@
+"""The `docintake` command. Each group stands in its own file; heavy imports wait until a command runs."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from core.errors import IntakeError
+from worker.cli import classes, classify, doctor, evaluate, jobs, serve
+from worker.cli.output import errors
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Say what documents are, from textual class descriptions alone.",
+)
+
+
+@app.callback()
+def configure(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Settings file; else $DOCINTAKE_CONFIG, else configs/embedded.yaml.", dir_okay=False),
+    ] = None,
+) -> None:
+    """Say what documents are, from textual class descriptions alone."""
+    context.obj = config
+
+
+serve.register(app)
+classify.register(app)
+app.add_typer(classes.app, name="classes")
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(evaluate.app, name="evaluate")
+doctor.register(app)
+
+
+def main() -> None:
+    """Run the command line; an error of ours becomes one clear line and exit status 2."""
+    try:
+        app()
+    except IntakeError as error:
+        if "--json" in sys.argv:
+            print(json.dumps({"error": {"code": error.code, "message": error.message}}))
+        else:
+            errors().print(f"[bold red]{error.code}[/]: {error.message}", soft_wrap=True, highlight=False)
+        raise SystemExit(2) from error

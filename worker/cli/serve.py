@@ -1,0 +1,84 @@
+"""`docintake up`, `worker`, `db`, `schema`: the processes that serve, and what they need."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worker.cli.output import console, errors, print_json
+
+database = typer.Typer(no_args_is_help=True, help="The database's tables.")
+
+
+def register(app: typer.Typer) -> None:
+    """Put these commands at the top of the command line."""
+    app.command()(up)
+    app.command()(worker)
+    app.command()(schema)
+    app.add_typer(database, name="db")
+
+
+def up(context: typer.Context) -> None:
+    """Run all of it on this machine until ctrl-C: servers (where none is configured), tables, classes, a node."""
+    from core.settings import Settings
+    from worker.stack import Stack
+
+    with Stack(Settings.load(context.obj), context.obj, say=errors().print) as stack:
+        stack.wait()
+
+
+def worker(
+    context: typer.Context,
+    queues: Annotated[str, typer.Option(help="Queues to take from, comma-separated.")] = "classify",
+    name: Annotated[str | None, typer.Option(help="Node name; `%h` stands for the host.")] = None,
+    ready_file: Annotated[
+        Path | None, typer.Option(help="Touched once the model is loaded and the node takes work.")
+    ] = None,
+) -> None:
+    """Run one inference node in this process."""
+    from core.settings import Settings
+    from worker.log import configure_log
+
+    configure_log()
+    from worker.app import make_app, mark_ready
+
+    settings = Settings.load(context.obj)
+    app = make_app(settings)
+    if ready_file is not None:
+        mark_ready(app, ready_file)
+    node = name or f"{queues.replace(',', '-')}@%h"
+    app.worker_main(["worker", "--loglevel", "WARNING", "--queues", queues, "--hostname", node, "--without-mingle"])
+
+
+@database.command()
+def upgrade(context: typer.Context) -> None:
+    """Bring the tables to this version's shape. Safe to run again."""
+    from core.settings import Settings
+    from db import migrations
+    from db.session import make_engine
+    from worker.embedded import locate
+
+    settings = locate(Settings.load(context.obj))
+    url = settings.database.url
+    engine = make_engine(url.get_secret_value() if url else "", statement_timeout=600, pool_size=1)
+    migrations.upgrade(engine)
+    engine.dispose()
+    console().print("The database is up to date.")
+
+
+def schema(
+    name: Annotated[str | None, typer.Argument(help="One model, such as ClassifyRequest; else all.")] = None,
+) -> None:
+    """Print the contract's JSON Schemas."""
+    from core import contract
+    from core.errors import RejectedInput
+
+    models = {
+        model.__name__: model
+        for model in (getattr(contract, attribute) for attribute in contract.__all__)
+        if isinstance(model, type) and issubclass(model, contract.Wire) and model is not contract.Wire
+    }
+    if name is not None and name not in models:
+        raise RejectedInput("unknown_model", f"there is no model {name!r}; there are {', '.join(models)}")
+    schemas = {key: model.model_json_schema() for key, model in models.items()}
+    print_json(schemas if name is None else schemas[name])

@@ -1,0 +1,147 @@
+"""A job's life: opened before the work, ended once, its outcome persisted here and nowhere else."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+import structlog
+from pydantic import ValidationError
+from sqlalchemy import Connection
+
+from core.contract import Wire
+from core.errors import IntakeError, ModelFailure, RejectedInput, TransientFailure
+from db import queries
+from db.session import UNAVAILABLE, transaction
+from worker.runtime import Runtime
+
+RequestT = TypeVar("RequestT", bound=Wire)
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Work that has come to a result: `store` puts it into the transaction that also ends the job."""
+
+    store: Callable[[Connection], Wire]
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[RequestT]):
+    """One kind of job: the request it takes, the work it does, and how its stored result is found again."""
+
+    name: str
+    request: type[RequestT]
+    work: Callable[[Runtime, str, RequestT], Done]
+    recall: Callable[[Runtime, str, RequestT], Wire]
+
+
+def run(
+    runtime: Runtime, kind: Kind[RequestT], task_id: str, payload: Mapping[str, Any], *, retries: int = 0
+) -> Wire:
+    """Do the job once, whatever happens: a task id that has ended returns what it ended with.
+
+    Raises, after persisting it: RejectedInput; ModelFailure; TransientFailure, where the job is to be run again
+    (`retries` counts how often it was). A database that is away is waited for without end, since nothing can be
+    ended without it.
+    """
+    request, fault = _validate(kind, payload)
+    with transaction(runtime.engine) as connection:
+        job = queries.start_job(
+            connection,
+            task_id=task_id,
+            task=kind.name,
+            request=_for_the_ledger(payload, request),
+            external_id=getattr(request, "external_id", None),
+            node=runtime.node,
+        )
+    if job is None:
+        return _as_it_ended(runtime, kind, task_id, request)
+    try:
+        if request is None:
+            raise fault
+        _refuse_poison(job, runtime.settings.node.max_attempts)
+        done = kind.work(runtime, task_id, request)
+        with transaction(runtime.engine) as connection:
+            # The same task may have been delivered twice, and the other delivery have ended first.
+            mine = queries.finish_job(connection, task_id=task_id, state="succeeded", seconds=done.seconds)
+            result = done.store(connection) if mine else None
+    except TransientFailure as error:
+        if retries >= runtime.settings.node.max_retries and error.code != UNAVAILABLE:
+            raise _end_without_result(runtime, kind, task_id, _worn_out(error)) from error
+        with transaction(runtime.engine) as connection:
+            queries.postpone_job(connection, task_id=task_id, error_code=error.code, error_message=error.message)
+        log.warning("job postponed", task=kind.name, task_id=task_id, code=error.code, retries=retries)
+        raise
+    except (RejectedInput, ModelFailure) as error:
+        raise _end_without_result(runtime, kind, task_id, error) from error.__cause__
+    except Exception as error:
+        log.exception("job raised what nobody expected", task=kind.name, task_id=task_id)
+        failure = ModelFailure(
+            "unexpected", f"{type(error).__name__} in {kind.name}; the log of {runtime.node} has more"
+        )
+        raise _end_without_result(runtime, kind, task_id, failure) from error
+    if result is None:
+        return _as_it_ended(runtime, kind, task_id, request)
+    log.info("job ended", task=kind.name, task_id=task_id, state="succeeded", **done.seconds)
+    return result
+
+
+def _validate(kind: Kind[RequestT], payload: Mapping[str, Any]) -> tuple[RequestT | None, RejectedInput]:
+    try:
+        return kind.request.model_validate(payload), RejectedInput("bad_request", "")
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc']) or 'request'}: {fault['msg']}"
+            for fault in error.errors(include_input=False, include_url=False)
+        )
+        return None, RejectedInput("bad_request", f"this is no {kind.name} request: {faults}")
+
+
+def _for_the_ledger(payload: Mapping[str, Any], request: Wire | None) -> dict[str, Any]:
+    """What the job's row keeps of the request: enough to send it again, but no document's bytes."""
+    if request is None:
+        return {"fields": sorted(str(name) for name in payload)}
+    kept = request.model_dump(mode="json", exclude_defaults=True, exclude={"documents": True})
+    if kept.get("document", {}).pop("content", None) is not None:
+        kept["document"]["inline"] = True
+    return kept
+
+
+def _refuse_poison(job: queries.Job, max_attempts: int) -> None:
+    # Attempts are counted before the work, so one that took its process along has been counted.
+    if job.attempts - job.retries > max_attempts:
+        raise ModelFailure(
+            "poison",
+            f"its node died {max_attempts} times while it ran; look at the document, then "
+            f"`docintake jobs retry {job.task_id}`",
+        )
+
+
+def _worn_out(error: TransientFailure) -> ModelFailure:
+    return ModelFailure(
+        error.code, f"{error.message} (given up after several tries; `docintake jobs retry` starts anew)"
+    )
+
+
+def _end_without_result(runtime: Runtime, kind: Kind[Any], task_id: str, error: IntakeError) -> IntakeError:
+    state: Literal["rejected", "failed"] = "rejected" if isinstance(error, RejectedInput) else "failed"
+    with transaction(runtime.engine) as connection:
+        queries.finish_job(
+            connection, task_id=task_id, state=state, error_code=error.code, error_message=error.message
+        )
+    log.info("job ended", task=kind.name, task_id=task_id, state=state, code=error.code)
+    return error
+
+
+def _as_it_ended(runtime: Runtime, kind: Kind[RequestT], task_id: str, request: RequestT | None) -> Wire:
+    with transaction(runtime.engine) as connection:
+        job = queries.get_job(connection, task_id)
+    if job is None:
+        raise TransientFailure("job_gone", f"the row of job {task_id} was removed while it was looked at")
+    if job.task != kind.name:
+        raise RejectedInput("task_id_taken", f"task id {task_id} belongs to a {job.task} job; choose another one")
+    if job.state == "succeeded" and request is not None:
+        return kind.recall(runtime, task_id, request)
+    raise (RejectedInput if job.state == "rejected" else ModelFailure)(job.error_code or "", job.error_message or "")

@@ -1,0 +1,68 @@
+"""What one process holds while it serves: the model, the readers, the database, the classes."""
+
+import os
+import signal
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import structlog
+
+from core.backends import Backend, Vectors, make_backend
+from core.features import FEATURES
+from core.reading import READER, Reader
+from core.settings import Settings
+from db.session import make_engine
+from worker.batcher import Batcher
+from worker.catalogue import Catalogue
+
+log = structlog.get_logger()
+
+
+class Runtime:
+    """Loads the model once; everything in it may be used by many task threads at a time.
+
+    `encoder` names all that features depend on, model, reader and code: stored features of another encoder are
+    never mixed in. `items` are the threads on which the documents of one message are worked on side by side.
+    """
+
+    def __init__(self, settings: Settings, node: str) -> None:
+        if settings.database.url is None:
+            raise ValueError("settings.database.url is not set: locate(settings) fills it in")
+        self.settings = settings
+        self.node = node
+        self.engine = make_engine(
+            settings.database.url.get_secret_value(),
+            statement_timeout=settings.database.statement_timeout,
+            pool_size=settings.node.concurrency,
+        )
+        self.backend = make_backend(settings.model.backend)
+        self.backend.load(settings.model.device)
+        self.encoder = encoder_of(self.backend)
+        self.reader = Reader(settings.reading, settings.documents)
+        self.device: Batcher[Any, Vectors] = Batcher(
+            self.backend.encode_documents, settings.model.max_batch, on_death=_stop_this_node
+        )
+        self.catalogue = Catalogue(self.engine, self._encode_texts, settings.node.class_refresh)
+        self.items = ThreadPoolExecutor(settings.node.concurrency, thread_name_prefix="item")
+        log.info("model loaded", encoder=self.encoder, device=settings.model.device)
+
+    def close(self) -> None:
+        """Finish the device's work and stop the reading processes."""
+        self.items.shutdown(cancel_futures=True)
+        self.device.close()
+        self.reader.close()
+        self.engine.dispose()
+
+    def _encode_texts(self, texts: Sequence[str]) -> Vectors:
+        return self.device.call(lambda: self.backend.encode_texts(texts))
+
+
+def encoder_of(backend: Backend) -> str:
+    """Names all that features depend on: the model, the reader and the code."""
+    return f"{backend.fingerprint} {READER} {FEATURES}"
+
+
+def _stop_this_node() -> None:
+    # Without its device thread the node can do nothing: it ends, and whoever supervises it starts a new one.
+    os.kill(os.getpid(), signal.SIGTERM)

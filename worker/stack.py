@@ -1,0 +1,76 @@
+"""All of docintake on one machine: servers where none is configured, tables, classes, and a node that stays up."""
+
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+from core.settings import PROJECT, Settings
+from db import migrations
+from db.session import make_engine
+from worker.class_sets import ensure_default
+from worker.embedded import Embedded, locate
+from worker.launch import Launcher, Service
+
+CLASSES = PROJECT / "configs" / "classes"
+
+
+class Stack:
+    """Entering it brings everything up, in order, and leaving it takes everything down again.
+
+    `config` is the settings file that the node reads, as given on the command line; `say` receives a line at each
+    step. `settings` are those with both URLs filled in.
+    """
+
+    def __init__(self, settings: Settings, config: Path | None, say: Callable[[str], None]) -> None:
+        self.settings = settings
+        self._config = config
+        self._say = say
+        self._running = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as starting:
+            self._start(starting)
+            self._running = starting.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._say("Stopping: tasks in flight are finished first.")
+        self._running.close()
+
+    def wait(self) -> None:
+        """Keep the node up until ctrl-C, SIGTERM or SIGHUP."""
+        self._launcher.wait()
+
+    def _start(self, starting: ExitStack) -> None:
+        folder = self.settings.data_dir.resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.settings.broker.url is None or self.settings.database.url is None:
+            starting.enter_context(Embedded(folder))
+            self._say(f"PostgreSQL and Redis run in {folder}")
+        self.settings = locate(self.settings)
+        broker, database = self.settings.broker.url, self.settings.database.url
+        assert broker is not None and database is not None  # noqa: S101, PT018 - locate fills both in
+        engine = make_engine(database.get_secret_value(), statement_timeout=600, pool_size=1)
+        starting.callback(engine.dispose)
+        migrations.upgrade(engine)
+        for name in ensure_default(engine, CLASSES):
+            self._say(f"Class set {name} is published")
+        node = Service(
+            "classify node",
+            [
+                *(sys.executable, "-m", "worker"),
+                *(() if self._config is None else ("--config", str(self._config.resolve()))),
+                *("worker", "--queues", "classify", "--ready-file", str(folder / "classify.ready")),
+            ],
+            # Not on the command line, where every user of the machine could read the passwords.
+            environment={
+                "DOCINTAKE_BROKER__URL": broker.get_secret_value(),
+                "DOCINTAKE_DATABASE__URL": database.get_secret_value(),
+            },
+            ready_file=folder / "classify.ready",
+            log=folder / "classify.log",
+        )
+        self._say(f"The node loads its model; its log is {node.log}")
+        self._launcher = starting.enter_context(Launcher([node], self._say))
