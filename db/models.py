@@ -108,6 +108,18 @@ class Feature(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+class TextVector(Base):
+    """What one encoder made of one text, by the SHA-256 of its UTF-8; the text itself is not kept. No states."""
+
+    __tablename__ = "text_vectors"
+    __table_args__ = (CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256"),)
+
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    encoder: Mapped[str] = mapped_column(primary_key=True)
+    data: Mapped[bytes]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 class ClassSet(Base):
     """A named set of classes; what it says stands in its versions. It has no states.
 

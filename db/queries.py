@@ -378,6 +378,23 @@ def stream_features(connection: Connection, encoder: str) -> Iterator[tuple[str,
 # Class sets and their versions
 
 
+def put_text_vectors(connection: Connection, encoder: str, vectors: Mapping[str, bytes]) -> None:
+    """Keep what `encoder` made of texts, by their SHA-256; what is there already stays as it is."""
+    rows = [{"sha256": sha256, "encoder": encoder, "data": data} for sha256, data in sorted(vectors.items())]
+    if rows:
+        connection.execute(insert_or(models.TextVector).on_conflict_do_nothing(), rows)
+
+
+def get_text_vectors(connection: Connection, encoder: str, hashes: Collection[str]) -> dict[str, bytes]:
+    """SHA-256 → vector of those texts that `encoder` has seen."""
+    rows = connection.execute(
+        select(models.TextVector.sha256, models.TextVector.data).where(
+            models.TextVector.encoder == encoder, models.TextVector.sha256.in_(hashes)
+        )
+    )
+    return dict(rows.tuples().all())
+
+
 def create_class_set(connection: Connection, class_set: str) -> None:
     """Make a class set without versions; nothing happens when it is there."""
     connection.execute(insert_or(models.ClassSet).values(name=class_set).on_conflict_do_nothing())

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,8 +14,14 @@ from core.settings import Settings
 from db.session import make_engine
 from worker.batcher import Batcher
 from worker.catalogue import Catalogue
+from worker.text_vectors import TextVectors
 
 log = structlog.get_logger()
+
+
+def encoder_of(backend: Backend) -> str:
+    """Names all that features depend on: model, reader and code. Features of another encoder are never mixed in."""
+    return f"{backend.fingerprint} {READER} {FEATURES}"
 
 
 class Runtime:
@@ -43,7 +48,12 @@ class Runtime:
         self.device: Batcher[Any, Vectors] = Batcher(
             self.backend.encode_documents, settings.model.max_batch, on_death=_stop_this_node
         )
-        self.catalogue = Catalogue(self.engine, self._encode_texts, settings.node.class_refresh)
+        encode_texts = TextVectors(
+            self.engine,
+            self.backend.fingerprint,
+            lambda texts: self.device.call(lambda: self.backend.encode_texts(texts)),
+        )
+        self.catalogue = Catalogue(self.engine, encode_texts, settings.node.class_refresh)
         self.items = ThreadPoolExecutor(settings.node.concurrency, thread_name_prefix="item")
         log.info("model loaded", encoder=self.encoder, device=settings.model.device)
 
@@ -53,14 +63,6 @@ class Runtime:
         self.device.close()
         self.reader.close()
         self.engine.dispose()
-
-    def _encode_texts(self, texts: Sequence[str]) -> Vectors:
-        return self.device.call(lambda: self.backend.encode_texts(texts))
-
-
-def encoder_of(backend: Backend) -> str:
-    """Names all that features depend on: the model, the reader and the code."""
-    return f"{backend.fingerprint} {READER} {FEATURES}"
 
 
 def _stop_this_node() -> None:

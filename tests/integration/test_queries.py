@@ -411,6 +411,16 @@ def test_features_are_kept_for_each_encoder_and_for_blank_pages(connection: Conn
     assert queries.get_features(connection, B, "one", [1]) == {}
 
 
+def test_vectors_of_texts_are_kept_for_each_encoder_and_stay_as_they_are(connection: Connection) -> None:
+    queries.put_text_vectors(connection, "one", {A: b"first"})
+    queries.put_text_vectors(connection, "one", {A: b"second", B: b"new"})
+    queries.put_text_vectors(connection, "two", {A: b"else"})
+    queries.put_text_vectors(connection, "two", {})
+    assert queries.get_text_vectors(connection, "one", [A, B, C]) == {A: b"first", B: b"new"}
+    assert queries.get_text_vectors(connection, "two", [A, B]) == {A: b"else"}
+    assert queries.get_text_vectors(connection, "one", []) == {}
+
+
 def test_features_of_all_documents_stream_in_order_through_a_cursor_of_the_server(connection: Connection) -> None:
     for sha256 in (C, A, B):
         put_document(connection, sha256)

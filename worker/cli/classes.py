@@ -368,9 +368,10 @@ def _print_replay(found: "Replay") -> None:
         f"[yellow]{len(found.moved)} change it[/]"
     )
     if found.without_features:
+        count = len(found.without_features)
         out.print(
-            f"[yellow]![/] {len(found.without_features)} documents have no stored features of the present model and "
-            "reader; they are not judged. Classify them again to have them judged."
+            f"[yellow]![/] {count} {'document has' if count == 1 else 'documents have'} no stored features of the "
+            "present model and reader, and cannot be judged until classified again; --json names them"
         )
     if not found.moved:
         return

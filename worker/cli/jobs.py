@@ -116,6 +116,7 @@ def retry(
                 found = queries.list_jobs(connection, states=states, code=code, limit=None)
             task_ids = [job.task_id for job in found]
         producer = make_app(settings)
+        _reach(producer)
         sent = [_send_again(engine, producer, task_id) for task_id in dict.fromkeys(task_ids)]
     if as_json:
         print_json([asdict(item) for item in sent])
@@ -123,6 +124,21 @@ def retry(
         _print_sent(sent)
     if any(item.refusal for item in sent):
         raise typer.Exit(1)
+
+
+def _reach(producer: "Celery") -> None:
+    """Raise TransientFailure(`broker_unavailable`) at once where sending would try for a long time."""
+    from kombu.exceptions import OperationalError
+
+    from core.errors import TransientFailure
+
+    try:
+        with producer.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=5)
+    except OperationalError as error:
+        raise TransientFailure(
+            "broker_unavailable", "the broker cannot be reached, nothing was sent; `docintake doctor` says more"
+        ) from error
 
 
 def _send_again(engine: "Engine", producer: "Celery", task_id: str) -> Sent:
@@ -140,7 +156,13 @@ def _send_again(engine: "Engine", producer: "Celery", task_id: str) -> Sent:
             return Sent(task_id, refusal)
         if queries.reopen_job(connection, task_id=task_id) is None:
             return Sent(task_id, "somebody else is sending it again just now")
-        _send(producer, job, QUEUES[job.task], PRIORITIES["normal"])
+        producer.send_task(
+            job.task,
+            kwargs=job.request,
+            queue=QUEUES[job.task],
+            priority=PRIORITIES["normal"],
+            task_id=task_id,
+        )
     return Sent(task_id)
 
 
@@ -159,21 +181,6 @@ def _refusal(job: "Job") -> str | None:
     if (job.request.get("document") or {}).get("inline"):
         return "its document came inside the message and was not kept: have its sender send it again"
     return None
-
-
-def _send(producer: "Celery", job: "Job", queue: str, priority: int) -> None:
-    from kombu.exceptions import OperationalError
-
-    from core.errors import TransientFailure
-
-    try:
-        producer.send_task(
-            job.task, kwargs=job.request, queue=queue, priority=priority, task_id=job.task_id, retry=False
-        )
-    except OperationalError as error:
-        raise TransientFailure(
-            "broker_unavailable", "the broker cannot be reached, nothing was sent; `docintake doctor` says more"
-        ) from error
 
 
 def _result(connection: "Connection", job: "Job") -> Any:
