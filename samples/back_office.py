@@ -1,4 +1,7 @@
-"""The demo's back office: a process of its own that knows the contract and the broker's address, nothing else."""
+"""The demo's back office: a process of its own that knows the contract and the broker's address, nothing else.
+
+The address comes by standard input.
+"""
 
 import argparse
 import json
@@ -22,12 +25,11 @@ console = Console(highlight=False)
 def main() -> int:
     """Enqueue a folder, show what comes back, then try one-off classes and a correction. 1 when anything failed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--broker", required=True)
     parser.add_argument("--folder", required=True, type=Path)
     parser.add_argument("--truth", type=json.loads, default={}, help="file name → its class, null for no class")
     options = parser.parse_args()
 
-    client = IntakeClient(options.broker)
+    client = IntakeClient(sys.stdin.read().strip())
     files = sorted(path for path in options.folder.rglob("*") if path.is_file() and path.name[0] != ".")
     if not files:
         console.print(f"[red]There are no files in {options.folder}.[/]")

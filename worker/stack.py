@@ -1,5 +1,6 @@
 """All of docintake on one machine: servers where none is configured, tables, classes, and a node that stays up."""
 
+import json
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -68,6 +69,7 @@ class Stack:
             environment={
                 "DOCINTAKE_BROKER__URL": broker.get_secret_value(),
                 "DOCINTAKE_DATABASE__URL": database.get_secret_value(),
+                "DOCINTAKE_DOCUMENTS__ROOTS": json.dumps(self.settings.documents.roots),
             },
             ready_file=folder / "classify.ready",
             log=folder / "classify.log",
