@@ -82,8 +82,6 @@ def choose_pages(pages: str, page_count: int, limits: settings.Documents) -> lis
 
 def _reader(uri: str, limits: settings.Documents) -> Callable[[int], bytes]:
     """How to read up to so many bytes of `uri`, once it is known to lie under an allowed root."""
-    if "\0" in uri:
-        raise RejectedInput("bad_uri", "a URI holds no NUL character")
     scheme = _SCHEME.match(uri)
     if scheme is None or scheme.group().lower() == "file":
         path = _path(uri) if scheme else Path(uri)
@@ -91,7 +89,7 @@ def _reader(uri: str, limits: settings.Documents) -> Callable[[int], bytes]:
     parts = _split(uri)
     if not any(_covers(root, parts) for root in limits.roots):
         raise _not_allowed(uri)
-    return lambda size: _read_remote(uri, parts.scheme.lower(), size)
+    return lambda size: _read_remote(uri, parts.scheme, size)
 
 
 def _path(uri: str) -> Path:
@@ -181,7 +179,7 @@ def _read_remote(uri: str, scheme: str, size: int) -> bytes:
         # any size given spares a HEAD request, which many servers refuse.
         how = {"size": 1}
         options = {"block_size": 0, "allow_redirects": False, "client_kwargs": {"raise_for_status": _check_response}}
-    filesystem, path = fsspec.url_to_fs(uri, **options)
+    filesystem, path = fsspec.url_to_fs(scheme + uri[len(scheme) :], **options)
     with filesystem.open(path, "rb", **how) as file:
         chunks, missing = [], size
         while missing > 0 and (chunk := file.read(min(missing, _CHUNK))):
