@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 
 from core.backends import Backend, Vectors, make_backend
+from core.errors import RejectedInput
 from core.features import FEATURES
 from core.reading import READER, Reader
 from core.settings import Settings
@@ -54,8 +55,17 @@ class Runtime:
             lambda texts: self.device.call(lambda: self.backend.encode_texts(texts)),
         )
         self.catalogue = Catalogue(self.engine, encode_texts, settings.node.class_refresh)
+        self._warm_up()
         self.items = ThreadPoolExecutor(settings.node.concurrency, thread_name_prefix="item")
         log.info("model loaded", encoder=self.encoder, device=settings.model.device)
+
+    def _warm_up(self) -> None:
+        # Before the node takes work, so that the first task does not wait for it.
+        class_set = self.settings.deciding.class_set
+        try:
+            self.catalogue.published(class_set)
+        except RejectedInput:
+            log.warning("the default class set is not published yet", class_set=class_set)
 
     def close(self) -> None:
         """Finish the device's work and stop the reading processes."""
