@@ -10,8 +10,11 @@ from worker.cli.database import opened
 from worker.cli.output import Json, console, errors, print_json
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from core.backends import Backend
-    from core.class_set import DocumentClass
+    from core.class_set import ClassSet, DocumentClass
+    from core.classify import Classifier
     from core.settings import Settings
     from db.queries import Version
     from worker.class_sets import Difference, Replay, Turn
@@ -96,8 +99,9 @@ def import_file(
     as_json: Json = False,
 ) -> None:
     """Keep a file's classes as a new draft, and warn of classes that say nearly the same."""
+    from rich.markup import escape
+
     from core.class_set import ClassSet
-    from core.classify import Classifier
     from db.session import transaction
     from worker import class_sets
 
@@ -108,7 +112,7 @@ def import_file(
             turn = class_sets.publish(connection, class_set.name, version.number) if publish_it else None
         if not as_json:
             _print_import(version, new, turn)
-    pairs = Classifier.build(class_set, _loaded(settings).encode_texts).similar_pairs() if new else []
+        pairs = _classifier(class_set, engine, _loaded(settings)).similar_pairs() if new else []
     if as_json:
         print_json(
             {
@@ -122,8 +126,9 @@ def import_file(
         return
     for one, other, cosine in pairs:
         console().print(
-            f"[yellow]![/] [bold]{one}[/] and [bold]{other}[/] say nearly the same (similarity {cosine:.2f}): "
-            "their documents will be mixed up. Say in each description what sets it apart, or make them one class."
+            f"[yellow]![/] [bold]{escape(one)}[/] and [bold]{escape(other)}[/] say nearly the same (similarity "
+            f"{cosine:.2f}): their documents will be mixed up. Say in each description what sets it apart, or make "
+            "them one class."
         )
 
 
@@ -182,7 +187,6 @@ def replay(context: typer.Context, name: Name, version: Number = None, as_json: 
 
     Needs their stored features alone: nothing is fetched, read or encoded again.
     """
-    from core.classify import Classifier
     from db.session import transaction
     from worker import class_sets
     from worker.runtime import encoder_of
@@ -196,7 +200,7 @@ def replay(context: typer.Context, name: Name, version: Number = None, as_json: 
             )
             content = class_sets.read(connection, draft)
         backend = _loaded(settings)
-        classifier = Classifier.build(content, backend.encode_texts)
+        classifier = _classifier(content, engine, backend)
         thresholds = settings.deciding.thresholds_of(name)
         with transaction(engine) as connection:
             found = class_sets.replay(connection, draft, classifier, thresholds, encoder_of(backend))
@@ -244,7 +248,7 @@ def docs(
         output.write_text(page, encoding="utf-8")
     except OSError as error:
         raise RejectedInput("not_writable", f"{output} cannot be written: {error.strerror}") from error
-    errors().print(f"Wrote {output}.")
+    errors().print(f"Wrote {output}.", markup=False, soft_wrap=True)
 
 
 def _loaded(settings: "Settings") -> "Backend":
@@ -255,6 +259,14 @@ def _loaded(settings: "Settings") -> "Backend":
         backend = make_backend(settings.model.backend)
         backend.load(settings.model.device)
     return backend
+
+
+def _classifier(class_set: "ClassSet", engine: "Engine", backend: "Backend") -> "Classifier":
+    """As nodes make it; what is encoded here, they find done."""
+    from core.classify import Classifier
+    from worker.text_vectors import TextVectors
+
+    return Classifier.build(class_set, TextVectors(engine, backend.fingerprint, backend.encode_texts))
 
 
 def _state(version: "Version") -> str:

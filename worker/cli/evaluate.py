@@ -39,6 +39,8 @@ def classify(
 
     Folders that the class set does not name are out of set: their documents ought to be sent to review.
     """
+    from rich.markup import escape
+
     from core.class_set import ClassSet
     from core.errors import RejectedInput
     from core.evaluation import plot_confusion
@@ -56,9 +58,9 @@ def classify(
     else:
         _print_report(report, class_set)
     for file, code in report.unreadable.items():
-        errors().print(f"[yellow]![/] {file}: {code}", soft_wrap=True)
+        errors().print(f"[yellow]![/] {escape(file)}: {code}", soft_wrap=True)
     if plot is not None:
-        errors().print(f"Drew the confusion matrix into {plot}.", soft_wrap=True)
+        errors().print(f"Drew the confusion matrix into {escape(str(plot))}.", soft_wrap=True)
 
 
 def _with_pages(settings: "Settings", pages: str | None) -> "Settings":

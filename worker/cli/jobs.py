@@ -249,7 +249,7 @@ def _print_sent(sent: list[Sent]) -> None:
         out.print("There is nothing to send again.")
     for item in sent:
         if item.refusal:
-            out.print(f"[red]✗[/] {escape(item.task_id)}  not sent: {item.refusal}", soft_wrap=True)
+            out.print(f"[red]✗[/] {escape(item.task_id)}  not sent: {escape(item.refusal)}", soft_wrap=True)
         else:
             out.print(f"[green]✓[/] {escape(item.task_id)}  sent again")
 

@@ -47,5 +47,7 @@ def main() -> None:
         if "--json" in sys.argv:
             print(json.dumps({"error": {"code": error.code, "message": error.message}}))
         else:
-            errors().print(f"[bold red]{error.code}[/]: {error.message}", soft_wrap=True, highlight=False)
+            from rich.markup import escape
+
+            errors().print(f"[bold red]{error.code}[/]: {escape(error.message)}", soft_wrap=True)
         raise SystemExit(2) from error

@@ -1,0 +1,121 @@
+"""`docintake evaluate`, as typed: real pages, really read, in one process."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+from typer.testing import CliRunner
+
+from core.errors import RejectedInput
+from worker.cli.main import app
+
+Cli = Callable[..., Any]
+
+PAGES = {
+    "letter/ann.png": "Letter\nDear Ann\nSincerely yours",
+    "recipe/cake.png": "Recipe\nteaspoon of salt\nbake in the oven",
+    "poem/rain.png": "Rain\non the roof\nall night",
+}
+
+
+@pytest.fixture(autouse=True)
+def without_servers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither queue nor database is there to be asked."""
+    for name, value in {
+        "MODEL__BACKEND": "fake",
+        "DATA_DIR": str(tmp_path / "none"),
+        "READING__PROCESSES": "1",
+    }.items():
+        monkeypatch.setenv(f"DOCINTAKE_{name}", value)
+    monkeypatch.setenv("COLUMNS", "120")
+
+
+@pytest.fixture
+def run() -> Cli:
+    return lambda *words: CliRunner().invoke(app, ["evaluate", "classify", *(str(word) for word in words)])
+
+
+@pytest.fixture
+def classes(tmp_path: Path) -> Path:
+    file = tmp_path / "classes.yaml"
+    file.write_text(
+        "name: papers\n"
+        "classes:\n"
+        "  letter: {description: a letter to a person, wording: [dear, sincerely]}\n"
+        "  recipe: {description: how a dish is cooked, wording: [teaspoon, oven]}\n"
+    )
+    return file
+
+
+@pytest.fixture
+def documents(tmp_path: Path) -> Path:
+    """One page for each of two classes of the set, and one of another class."""
+    folder = tmp_path / "documents"
+    for name, text in PAGES.items():
+        page = Image.new("L", (700, 500), 255)
+        ImageDraw.Draw(page).text((60, 80), text, fill=0, font=ImageFont.load_default(56))
+        (folder / name).parent.mkdir(parents=True)
+        page.save(folder / name)
+    return folder
+
+
+def test_the_report_has_the_figures_that_were_promised(run: Cli, documents: Path, classes: Path) -> None:
+    result = run(documents, "--classes", classes, "--json")
+    assert result.exception is None, result.exception
+    report = json.loads(result.stdout)
+    assert list(report) == [
+        "documents",
+        "accuracy",
+        "macro_accuracy",
+        "ece",
+        "review_share",
+        "accuracy_without_review",
+        "out_of_set_documents",
+        "out_of_set_review_share",
+        "per_class",
+        "confusion",
+        "seconds_per_document",
+    ]
+    assert (report["documents"], report["out_of_set_documents"]) == (2, 1)
+    assert report["per_class"].keys() == {"letter", "recipe"}
+    assert report["accuracy"] == 1
+    assert report["confusion"]["letter"] == {"letter": 1}
+    assert report["confusion"].keys() == {"letter", "recipe", "poem"}
+
+
+def test_people_get_a_table_and_a_drawing(run: Cli, documents: Path, classes: Path, tmp_path: Path) -> None:
+    (documents / "letter" / "broken.pdf").write_bytes(b"this is no PDF")
+    plot = tmp_path / "confusion.png"
+    result = run(documents, "--classes", classes, "--plot", plot, "--pages", "first")
+    assert result.exception is None, result.exception
+    assert "papers: 3 documents of 2 of the set's 2 classes" in result.stdout
+    assert "66.7%" in result.stdout
+    assert "letter → (nothing)" in result.stdout
+    assert "of 1 documents whose class the set does not name" in result.stdout
+    assert "broken.pdf: unsupported_type" in result.stderr
+    with Image.open(plot) as drawn:
+        assert drawn.format == "PNG"
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["--pages", "last"], "bad_pages"),
+        (["--plot", "/no/such/folder/plot.png"], "not_writable"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is_read(
+    run: Cli, tmp_path: Path, classes: Path, words: list[str], code: str
+) -> None:
+    error = run(tmp_path / "nothing", "--classes", classes, *words).exception
+    assert isinstance(error, RejectedInput)
+    assert error.code == code
+
+
+def test_a_folder_without_documents_is_refused(run: Cli, tmp_path: Path, classes: Path) -> None:
+    error = run(tmp_path / "nothing", "--classes", classes).exception
+    assert isinstance(error, RejectedInput)
+    assert error.code == "no_documents"
