@@ -1,15 +1,27 @@
 """How good deciding is, measured on documents whose classes are known."""
 
-from collections.abc import Sequence
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from threading import Lock
 from typing import Final
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.classify import Decision
+from core.backends import make_backend
+from core.class_set import ClassSet
+from core.classify import Classifier, Decision
+from core.contract import DocumentReference
+from core.documents import fetch
+from core.errors import IntakeError, ModelFailure, RejectedInput
+from core.features import features_of
+from core.reading import Reader
+from core.settings import Settings
 
 BINS: Final = 15
 """Equal-width bins of confidence, for the calibration error."""
@@ -72,6 +84,59 @@ class Report(BaseModel):
     confusion: dict[str, dict[str, int]] = Field(description="True class → predicted class → documents.")
     seconds_per_document: float | None
     unreadable: dict[str, str] = Field(description="File → code of the error.")
+
+
+def evaluate_folder(
+    directory: Path, class_set: ClassSet, settings: Settings, progress: Callable[[int, int], None]
+) -> Report:
+    """Read and decide every document under `directory`, which holds one folder a class, in this process.
+
+    Files that stand beside the folders, and hidden ones, are left alone. `progress` is told how many documents are
+    done, of how many. Raises RejectedInput(`no_documents`), ModelFailure.
+    """
+    files = [
+        (folder.name, path)
+        for folder in (sorted(directory.iterdir()) if directory.is_dir() else [])
+        if folder.is_dir() and not folder.name.startswith(".")
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.startswith(".")
+    ]
+    if not files:
+        raise RejectedInput("no_documents", f"{directory} has no folders with documents in them, one folder a class")
+    limits = settings.documents.model_copy(update={"roots": (str(directory.resolve()),)})
+    backend = make_backend(settings.model.backend)
+    backend.load(settings.model.device)
+    classifier = Classifier.build(class_set, backend.encode_texts)
+    thresholds = settings.deciding.thresholds_of(class_set.name)
+    reader, device = Reader(settings.reading, limits), Lock()
+
+    def judge(truth: str, path: Path) -> Judged:
+        start = time.perf_counter()
+        try:
+            document = fetch(DocumentReference(uri=path.resolve().as_uri()), limits)
+            pages = reader.read(document, limits.pages).pages
+            prepared = [backend.prepare(page) for page in pages if not page.is_blank]
+            seconds = time.perf_counter() - start
+            with device:  # waiting for another document's turn is no time of this one
+                start = time.perf_counter()
+                vectors = iter(backend.encode_documents(prepared) if prepared else ())
+            features = [(page.number, None if page.is_blank else features_of(page, next(vectors))) for page in pages]
+            decision = classifier.decide(features, thresholds)
+        except ModelFailure:
+            raise
+        except IntakeError as error:
+            return Judged(str(path.relative_to(directory)), truth, None, time.perf_counter() - start, error.code)
+        return Judged(str(path.relative_to(directory)), truth, decision, seconds + time.perf_counter() - start)
+
+    judged: list[Judged] = []
+    try:
+        with ThreadPoolExecutor(settings.reading.processes or os.cpu_count()) as threads:
+            for item in threads.map(judge, *zip(*files, strict=True)):
+                judged.append(item)
+                progress(len(judged), len(files))
+    finally:
+        reader.close()
+    return evaluate(judged, classifier.names)
 
 
 def evaluate(judged: Sequence[Judged], classes: Sequence[str]) -> Report:
