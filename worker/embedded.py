@@ -18,6 +18,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from importlib.util import find_spec
@@ -109,7 +110,7 @@ class Embedded:
     def __init__(self, data_dir: Path, *, durable: bool = True) -> None:
         self._folder = data_dir.resolve()
         self._durable = durable
-        self._lock: IO[str] | None = None
+        self._lock: int | None = None
         self._children: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Addresses:
@@ -165,8 +166,10 @@ class Embedded:
         for child in self._children:
             child.wait()
         self._children.clear()
+        with suppress(OSError):
+            _socket_folder(self._place() / "run").rmdir()
         if self._lock is not None:
-            self._lock.close()
+            os.close(self._lock)
             self._lock = None
 
     @property
@@ -180,11 +183,11 @@ class Embedded:
     def _own(self) -> bool:
         if self._lock is None:
             # Held until this process ends, however it ends; children do not inherit it.
-            lock = (self._folder / "lock").open("a")
+            lock = os.open(self._folder / "lock", os.O_WRONLY | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                lock.close()
+                os.close(lock)
                 return False
             self._lock = lock
         return True
@@ -468,11 +471,13 @@ def _socket_folder(folder: Path) -> Path:
 def _make_private(folder: Path, account: pwd.struct_passwd | None) -> None:
     """A folder for that user alone, made if need be; one that somebody else made is not used."""
     folder.mkdir(mode=0o700, exist_ok=True)
-    owner = folder.lstat().st_uid
-    if account is not None and owner == os.geteuid():
+    owner, wanted = folder.lstat().st_uid, os.geteuid() if account is None else account.pw_uid
+    if folder.is_symlink() or owner not in {wanted, os.geteuid()}:
+        raise RejectedInput(
+            "bad_data_dir", f"{folder} is a link or belongs to another user: remove it, or set DOCINTAKE_DATA_DIR"
+        )
+    if account is not None and owner != wanted:
         os.chown(folder, account.pw_uid, account.pw_gid)
-    elif owner != (os.geteuid() if account is None else account.pw_uid) or folder.is_symlink():
-        raise RejectedInput("bad_data_dir", f"{folder} belongs to another user: remove it or set DOCINTAKE_DATA_DIR")
 
 
 def _processes() -> list[tuple[psutil.Process, list[str]]]:
