@@ -392,7 +392,7 @@ def get_text_vectors(connection: Connection, encoder: str, hashes: Collection[st
             models.TextVector.encoder == encoder, models.TextVector.sha256.in_(hashes)
         )
     )
-    return dict(rows.tuples().all())
+    return dict(rows.all())
 
 
 def create_class_set(connection: Connection, class_set: str) -> None:
