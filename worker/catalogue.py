@@ -10,11 +10,12 @@ import structlog
 from sqlalchemy import Engine
 
 from core.backends import Vectors
-from core.class_set import ClassSet, DocumentClass
+from core.class_set import ClassSet
 from core.classify import Classifier
 from core.errors import IntakeError, RejectedInput
 from db import queries
 from db.session import transaction
+from worker import class_sets
 
 log = structlog.get_logger()
 
@@ -89,19 +90,9 @@ class Catalogue:
                 )
             if serving is not None and serving.version_id == version.id:
                 return serving
-            rows = queries.get_descriptions(connection, version.id)
-        classes = tuple(
-            DocumentClass(
-                name=row.name,
-                description=row.description,
-                wording=tuple(row.wording),
-                templates=tuple(row.templates),
-                captions=tuple(row.captions),
-            )
-            for row in rows
-        )
-        classifier = Classifier.build(ClassSet(name=class_set, classes=classes), self._encode_texts)
-        log.info("class set loaded", class_set=class_set, version=version.number, classes=len(classes))
+            content = class_sets.read(connection, version)
+        classifier = Classifier.build(content, self._encode_texts)
+        log.info("class set loaded", class_set=class_set, version=version.number, classes=len(content.classes))
         return Choice(classifier, class_set, version.number, version.id)
 
     def _building_of(self, key: str) -> threading.Lock:
