@@ -32,6 +32,8 @@ PROMINENCE: Final = 2.0
 """A term that stands out entirely counts this much more than one in running text."""
 PRINTED: Final = 1.0
 """Weight of a term that is printed on a genre."""
+SHORT, LONG = 20, 300
+"""Words on a page between which a match counts the less, the longer the page is: it may be chance."""
 NAME, WORDING, NAME_WORD, DESCRIPTION_WORD = 1.5, 0.5, 0.6, 0.3
 """Weights of what a class says of itself. Its wording adds to what the genres have, which mostly know it already."""
 ORIGINAL: Final = 1.0
@@ -45,7 +47,7 @@ PAGE_DECAY: Final = 0.5
 TEMPERATURE: Final = 1.1
 """Makes probabilities of scores: the one number that was fitted, over many class sets; see docs/decisions.md."""
 SURE: Final = 0.9
-"""Two pages that are as sure as that of different classes disagree."""
+"""Two pages that are as sure as that to be of different classes disagree."""
 SIMILAR: Final = 0.9
 """Cosine of two classes' vectors above which people are warned that the classes say nearly the same."""
 
@@ -123,6 +125,7 @@ class Classifier:
     def decide(self, pages: Sequence[tuple[int, Features | None]], thresholds: Thresholds) -> Decision:
         """Decide about a document from its pages: (number, features), features being None for a blank page."""
         results: list[PageDecision] = []
+        sure: set[int] = set()
         total = np.zeros(len(self.vectors))
         weight, share = 0.0, 1.0
         for number, features in sorted(pages, key=lambda page: page[0]):
@@ -133,15 +136,16 @@ class Classifier:
             total += share * scores
             weight += share
             share *= PAGE_DECAY
-            chances, _ = self._chances(scores)
+            chances, in_set = self._chances(scores)
             best = int(chances.argmax())
+            if min(chances[best], in_set) >= SURE:
+                sure.add(best)
             results.append(PageDecision(number, self.names[best], float(chances[best])))
         if not weight:
             return Decision("needs_review", ("blank_page",), None, 0.0, {}, 0.0, tuple(results))
         chances, in_set = self._chances(total / weight)
         order = np.argsort(-chances, kind="stable")
         confidence = float(chances[order[0]])
-        sure = {page.prediction for page in results if page.confidence is not None and page.confidence >= SURE}
         found: dict[Reason, bool] = {
             "low_confidence": confidence < thresholds.confidence,
             "small_margin": confidence - float(chances[order[1]]) < thresholds.margin,
@@ -177,8 +181,7 @@ class Classifier:
         places[places == len(self.keys)] = 0
         known = self.keys[places] == features.keys
         emphasis = 1 + PROMINENCE / 255 * features.prominence[known].astype(np.float32)
-        # A long page holds more of anybody's words by chance.
-        words = emphasis @ self.table[places[known]] / (max(features.words, 20) / 100) ** 0.5
+        words = emphasis @ self.table[places[known]] / (min(max(features.words, SHORT), LONG) / 100) ** 0.5
         scores: Scores = (COSINE * cosine + words).astype(np.float64)
         return scores
 
