@@ -170,7 +170,8 @@ def start_job(
     external_id: str | None,
     node: str | None,
 ) -> Job | None:
-    """Count one more start of a task, which is first seen here or was left open; None when it has ended already.
+    """Count one more start of a task, which is first seen here or was left open; None when it has ended already, or
+    when its id belongs to another kind of task.
 
     Commit before the work begins, so that a start which takes its node down is counted too. `request` must not hold
     inline content.
@@ -190,7 +191,7 @@ def start_job(
         .on_conflict_do_update(
             index_elements=[models.Job.task_id],
             set_={"state": "started", "attempts": models.Job.attempts + 1, "node": node, "started_at": func.now()},
-            where=models.Job.state.in_(_OPEN),
+            where=models.Job.state.in_(_OPEN) & (models.Job.task == task),
         )
         .returning(*_columns(models.Job, Job))
     ).one_or_none()

@@ -7,6 +7,8 @@ from typing import Any
 
 import structlog
 from celery import Celery, Task, signals
+from celery.exceptions import Reject
+from celery.worker.request import Request
 
 from core.contract import QUEUES
 from core.errors import ModelFailure, RejectedInput, TransientFailure
@@ -62,6 +64,8 @@ def make_app(settings: Settings) -> Celery:
         worker_concurrency=settings.node.concurrency,
         worker_pool="threads",
     )
+    # What Celery would tell of a task's arguments and result in its headers and events, where monitors show it.
+    app.amqp.argsrepr_maxsize = app.amqp.kwargsrepr_maxsize = 0
     held = _Held(settings)
     for name in QUEUES:
         app.task(
@@ -70,6 +74,8 @@ def make_app(settings: Settings) -> Celery:
             bind=True,
             throws=(RejectedInput, ModelFailure),
             max_retries=None,
+            Request=f"{__name__}:{DiscreetRequest.__name__}",
+            resultrepr_maxsize=0,
         )
 
     def load(sender: Any, **_: Any) -> None:
@@ -99,6 +105,14 @@ def mark_ready(app: Celery, file: Path) -> None:
     signals.worker_shutting_down.connect(stopping, weak=False)
 
 
+class DiscreetRequest(Request):  # type: ignore[misc] # Celery has no types
+    """A message as the node holds it, without what its sender put into the headers to show of its arguments."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._argsrepr = self._kwargsrepr = ""
+
+
 class _Held:
     """The process's runtime, opened once, by the node before it takes work."""
 
@@ -126,13 +140,29 @@ class _Held:
 
 
 def _job_task(held: _Held, settings: Settings, name: str) -> Callable[..., dict[str, Any]]:
-    def run_job(task: Task, /, **payload: Any) -> dict[str, Any]:
-        retries = task.request.retries
+    def run_job(task: Task, /, *args: Any, **payload: Any) -> dict[str, Any]:
+        if args:
+            # Refused as every other field that no request has, so that this too leaves a row.
+            payload["args"] = args
         try:
-            result = job.run(held.get(), JOBS[name], task.request.id, payload, retries=retries)
+            result = job.run(held.get(), JOBS[name], task.request.id, payload)
         except TransientFailure as error:
-            delay = min(LONGEST_DELAY, settings.node.retry_delay * 2**retries)
-            raise task.retry(exc=error, countdown=delay * random.uniform(0.5, 1.5)) from error  # noqa: S311 - jitter
+            raise _again(task, error, settings.node.retry_delay) from None
+        except (RejectedInput, ModelFailure) as error:
+            # Celery sends the traceback to the result backend and to monitors: causes stay in this node's log.
+            raise error from None
         return result.model_dump(mode="json")
 
     return run_job
+
+
+def _again(task: Task, error: TransientFailure, first_delay: float) -> Exception:
+    """Send the task again, with a delay that doubles each time."""
+    jitter = random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+    delay = min(LONGEST_DELAY, first_delay * 2 ** min(task.request.retries, 10)) * jitter
+    try:
+        again: Exception = task.retry(exc=error, countdown=delay, throw=False)
+    except Reject:
+        # The broker is away. Celery would drop the message; unacknowledged, it comes back.
+        again = Reject(error, requeue=True)
+    return again

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from core.backends import Vectors
 from core.class_set import ClassSet
 from core.classify import Classifier
-from core.errors import IntakeError, RejectedInput
+from core.errors import RejectedInput
 from db import queries
 from db.session import transaction
 from worker import class_sets
@@ -72,7 +72,7 @@ class Catalogue:
                 current = self._current(class_set, choice)
             except RejectedInput:
                 raise
-            except IntakeError:
+            except Exception:
                 if choice is None:
                     raise
                 log.exception("class set not refreshed, the old version serves", class_set=class_set)

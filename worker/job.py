@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 import structlog
 from pydantic import ValidationError
@@ -17,6 +17,11 @@ from worker.runtime import Runtime
 RequestT = TypeVar("RequestT", bound=Wire)
 
 log = structlog.get_logger()
+
+_FAULTS: Final = 10
+"""Faults of a request that its refusal names; the rest are counted."""
+_SHOWN: Final = 100
+"""Characters of a field's name that are shown: callers may send any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,7 @@ class Kind(Generic[RequestT]):
 
     name: str
     request: type[RequestT]
-    work: Callable[[Runtime, str, RequestT], Done]
+    work: Callable[[Runtime, queries.Job, RequestT], Done]
     recall: Callable[[Runtime, str, RequestT], Wire]
 
 
@@ -42,9 +47,9 @@ def run(
 ) -> Wire:
     """Do the job once, whatever happens: a task id that has ended returns what it ended with.
 
-    Raises, after persisting it: RejectedInput; ModelFailure; TransientFailure, where the job is to be run again
-    (`retries` counts how often it was). A database that is away is waited for without end, since nothing can be
-    ended without it.
+    Raises, after persisting it: RejectedInput; ModelFailure; TransientFailure, where the job is to be run again,
+    which its row counts (`retries`: how often the message that the job is part of was). A database that is away is
+    waited for without end, since nothing can be ended without it.
     """
     request, fault = _validate(kind, payload)
     with transaction(runtime.engine) as connection:
@@ -62,47 +67,53 @@ def run(
         if request is None:
             raise fault
         _refuse_poison(job, runtime.settings.node.max_attempts)
-        done = kind.work(runtime, task_id, request)
+        done = kind.work(runtime, job, request)
         with transaction(runtime.engine) as connection:
             # The same task may have been delivered twice, and the other delivery have ended first.
             mine = queries.finish_job(connection, task_id=task_id, state="succeeded", seconds=done.seconds)
             result = done.store(connection) if mine else None
     except TransientFailure as error:
+        retries = max(retries, job.retries)
         if retries >= runtime.settings.node.max_retries and error.code != UNAVAILABLE:
-            raise _end_without_result(runtime, kind, task_id, _worn_out(error)) from error
-        with transaction(runtime.engine) as connection:
-            queries.postpone_job(connection, task_id=task_id, error_code=error.code, error_message=error.message)
-        log.warning("job postponed", task=kind.name, task_id=task_id, code=error.code, retries=retries)
-        raise
+            _end_without_result(runtime, kind, task_id, _worn_out(error))
+        else:
+            with transaction(runtime.engine) as connection:
+                queries.postpone_job(connection, task_id=task_id, error_code=error.code, error_message=error.message)
+            log.warning("job postponed", task=kind.name, task_id=task_id, code=error.code, retries=retries)
+            raise
     except (RejectedInput, ModelFailure) as error:
-        raise _end_without_result(runtime, kind, task_id, error) from error.__cause__
+        _end_without_result(runtime, kind, task_id, error)
     except Exception as error:
         log.exception("job raised what nobody expected", task=kind.name, task_id=task_id)
         failure = ModelFailure(
             "unexpected", f"{type(error).__name__} in {kind.name}; the log of {runtime.node} has more"
         )
-        raise _end_without_result(runtime, kind, task_id, failure) from error
-    if result is None:
-        return _as_it_ended(runtime, kind, task_id, request)
-    log.info("job ended", task=kind.name, task_id=task_id, state="succeeded", **done.seconds)
-    return result
+        _end_without_result(runtime, kind, task_id, failure)
+    else:
+        if result is not None:
+            log.info("job ended", task=kind.name, task_id=task_id, state="succeeded", **done.seconds)
+            return result
+    return _as_it_ended(runtime, kind, task_id, request)
 
 
 def _validate(kind: Kind[RequestT], payload: Mapping[str, Any]) -> tuple[RequestT | None, RejectedInput]:
     try:
         return kind.request.model_validate(payload), RejectedInput("bad_request", "")
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']) or 'request'}: {fault['msg']}"
+        faults = [
+            f"{'.'.join(str(part)[:_SHOWN] for part in fault['loc']) or 'request'}: {fault['msg']}"
             for fault in error.errors(include_input=False, include_url=False)
+        ]
+        more = f"; and {len(faults) - _FAULTS} more" if len(faults) > _FAULTS else ""
+        return None, RejectedInput(
+            "bad_request", f"this is no {kind.name} request: {'; '.join(faults[:_FAULTS])}{more}"
         )
-        return None, RejectedInput("bad_request", f"this is no {kind.name} request: {faults}")
 
 
 def _for_the_ledger(payload: Mapping[str, Any], request: Wire | None) -> dict[str, Any]:
     """What the job's row keeps of the request: enough to send it again, but no document's bytes."""
     if request is None:
-        return {"fields": sorted(str(name) for name in payload)}
+        return {"fields": sorted(str(name)[:_SHOWN] for name in payload)}
     kept = request.model_dump(mode="json", exclude_defaults=True, exclude={"documents": True})
     if kept.get("document", {}).pop("content", None) is not None:
         kept["document"]["inline"] = True
@@ -125,14 +136,13 @@ def _worn_out(error: TransientFailure) -> ModelFailure:
     )
 
 
-def _end_without_result(runtime: Runtime, kind: Kind[Any], task_id: str, error: IntakeError) -> IntakeError:
+def _end_without_result(runtime: Runtime, kind: Kind[Any], task_id: str, error: IntakeError) -> None:
     state: Literal["rejected", "failed"] = "rejected" if isinstance(error, RejectedInput) else "failed"
     with transaction(runtime.engine) as connection:
         queries.finish_job(
             connection, task_id=task_id, state=state, error_code=error.code, error_message=error.message
         )
     log.info("job ended", task=kind.name, task_id=task_id, state=state, code=error.code)
-    return error
 
 
 def _as_it_ended(runtime: Runtime, kind: Kind[RequestT], task_id: str, request: RequestT | None) -> Wire:
@@ -142,6 +152,10 @@ def _as_it_ended(runtime: Runtime, kind: Kind[RequestT], task_id: str, request: 
         raise TransientFailure("job_gone", f"the row of job {task_id} was removed while it was looked at")
     if job.task != kind.name:
         raise RejectedInput("task_id_taken", f"task id {task_id} belongs to a {job.task} job; choose another one")
-    if job.state == "succeeded" and request is not None:
+    if job.state == "succeeded":
+        if request is None:
+            raise RejectedInput("task_id_taken", f"task id {task_id} has a result already; choose another one")
         return kind.recall(runtime, task_id, request)
+    if job.state in ("received", "started"):
+        raise TransientFailure("job_reopened", f"job {task_id} was opened again while it was looked at")
     raise (RejectedInput if job.state == "rejected" else ModelFailure)(job.error_code or "", job.error_message or "")

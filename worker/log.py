@@ -1,10 +1,15 @@
 """Logs: one JSON object a line on standard error, ours and the libraries' alike, with no document content in them."""
 
 import logging
-from typing import Any
+import traceback
+from typing import Any, Final
 
 import structlog
-from structlog.tracebacks import ExceptionDictTransformer
+from structlog.typing import ExcInfo
+
+from core.errors import IntakeError
+
+_CONSUMER: Final = "celery.worker.consumer.consumer"
 
 
 def configure_log(level: int = logging.INFO) -> None:
@@ -26,8 +31,7 @@ def configure_log(level: int = logging.INFO) -> None:
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                # Local variables would put document content into the log.
-                structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
+                structlog.processors.ExceptionRenderer(_outline),
                 structlog.processors.JSONRenderer(),
             ],
         )
@@ -39,3 +43,34 @@ def configure_log(level: int = logging.INFO) -> None:
     for chatty in ("celery", "sentence_transformers"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.getLogger("celery.app.trace").setLevel(logging.CRITICAL)
+    logging.getLogger(_CONSUMER).addFilter(_without_message)
+
+
+def _outline(exc_info: ExcInfo) -> list[dict[str, Any]]:
+    """An exception and its causes, the outermost first: what, where, and what it says only where that is ours.
+
+    What a library says may quote what it was given: a document, a row, an address with its password.
+    """
+    outlines: list[dict[str, Any]] = []
+    error: BaseException | None = exc_info[1]
+    while error is not None:
+        frames = traceback.extract_tb(error.__traceback__)
+        outline: dict[str, Any] = {
+            "type": f"{type(error).__module__}.{type(error).__qualname__}",
+            "frames": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+        }
+        if isinstance(error, IntakeError):
+            outline["says"] = str(error)
+        outlines.append(outline)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return outlines
+
+
+def _without_message(record: logging.LogRecord) -> bool:
+    """Celery prints a message that it cannot use: keep what it says of it, less the message."""
+    summary = str(record.msg).partition("\n")[0]
+    if "body" in str(record.msg):
+        named = summary.endswith("%s.")
+        record.msg = summary if named else summary.partition("%")[0].rstrip(": ")
+        record.args = record.args[:1] if named and isinstance(record.args, tuple) else ()
+    return True

@@ -21,6 +21,7 @@ from core.contract import (
 from core.contract.classify import ClassifyOptions
 from core.errors import ModelFailure, RejectedInput
 from db import queries
+from db.queries import Job
 from db.session import transaction
 from worker import job
 from worker.catalogue import Choice
@@ -28,7 +29,7 @@ from worker.intake import take_in, timed
 from worker.runtime import Runtime
 
 
-def classify(runtime: Runtime, task_id: str, request: ClassifyRequest) -> job.Done:
+def classify(runtime: Runtime, started: Job, request: ClassifyRequest) -> job.Done:
     """Say what one document is."""
     seconds: dict[str, float] = {}
     with timed(seconds, "classes"):
@@ -38,7 +39,7 @@ def classify(runtime: Runtime, task_id: str, request: ClassifyRequest) -> job.Do
         thresholds = runtime.settings.deciding.thresholds_of(choice.class_set)
         decision = choice.classifier.decide([(page.number, page.features) for page in intake.pages], thresholds)
     result = ClassifyResult(
-        task_id=task_id,
+        task_id=started.task_id,
         document=intake.document,
         status=decision.status,
         reasons=list(decision.reasons),
@@ -68,13 +69,13 @@ def classify(runtime: Runtime, task_id: str, request: ClassifyRequest) -> job.Do
     return job.Done(store, seconds)
 
 
-def classify_many(runtime: Runtime, task_id: str, request: ClassifyManyRequest) -> job.Done:
+def classify_many(runtime: Runtime, started: Job, request: ClassifyManyRequest) -> job.Done:
     """Say what each document of one message is. Each is a job of its own, `<task id>/<index>`, and fails alone."""
-    result = _outcomes(runtime, task_id, request)
+    result = _outcomes(runtime, started.task_id, request, started.retries)
     return job.Done(lambda _connection: result, {})
 
 
-def correct(runtime: Runtime, task_id: str, request: CorrectRequest) -> job.Done:
+def correct(runtime: Runtime, started: Job, request: CorrectRequest) -> job.Done:
     """Keep what a person says a document is."""
     seconds: dict[str, float] = {}
     earlier = None if request.task_id is None else _earlier(runtime, request.task_id)
@@ -94,7 +95,7 @@ def correct(runtime: Runtime, task_id: str, request: CorrectRequest) -> job.Done
     def store(connection: Connection) -> CorrectResult:
         queries.put_correction(
             connection,
-            correction_task_id=task_id,
+            correction_task_id=started.task_id,
             sha256=document_id,
             class_set=class_set,
             label=request.label,
@@ -103,7 +104,7 @@ def correct(runtime: Runtime, task_id: str, request: CorrectRequest) -> job.Done
             by=request.by,
             note=request.note,
         )
-        return _correction(connection, task_id)
+        return _correction(connection, started.task_id)
 
     return job.Done(store, seconds)
 
@@ -114,13 +115,13 @@ def _choose_classes(runtime: Runtime, options: ClassifyOptions) -> Choice:
     return runtime.catalogue.published(options.class_set or runtime.settings.deciding.class_set)
 
 
-def _outcomes(runtime: Runtime, task_id: str, request: ClassifyManyRequest) -> ClassifyManyResult:
+def _outcomes(runtime: Runtime, task_id: str, request: ClassifyManyRequest, retries: int = 0) -> ClassifyManyResult:
     options = request.model_dump(mode="json", exclude={"documents"}, exclude_defaults=True)
 
     def one(index: int) -> Outcome:
         payload = {**options, **request.documents[index].model_dump(mode="json", exclude_defaults=True)}
         try:
-            result = job.run(runtime, CLASSIFY_JOB, f"{task_id}/{index}", payload)
+            result = job.run(runtime, CLASSIFY_JOB, f"{task_id}/{index}", payload, retries=retries)
         except RejectedInput as error:
             return Outcome(error=ErrorInfo(kind="rejected", code=error.code, message=error.message))
         except ModelFailure as error:

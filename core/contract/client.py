@@ -52,8 +52,11 @@ class Handle(Generic[ResultT]):
         """Wait for the result, at most `timeout` seconds.
 
         Raises IntakeError when the request ended without one, and `celery.exceptions.TimeoutError` when it has
-        not ended in time; it then goes on, and `get` may be called again.
+        not ended in time; it then goes on, and `get` may be called again. ValueError when it was sent with
+        `ignore_result`: nothing will ever come here.
         """
+        if self._task.ignored:
+            raise ValueError(f"request {self.id} was sent with ignore_result: its result stands in PostgreSQL alone")
         value = self._task.get(timeout=timeout, propagate=False)
         if isinstance(value, BaseException):
             raise _as_intake_error(value) from value
@@ -183,9 +186,13 @@ class IntakeClient:
         return Handle(self._send(CORRECT, request, "urgent", None, False), CorrectResult)
 
     def _send(self, name: str, request: Wire, priority: str, task_id: str | None, ignore_result: bool) -> Any:
+        payload = request.model_dump(mode="json", exclude_defaults=True)
         return self._app.send_task(
             name,
-            kwargs=request.model_dump(mode="json", exclude_defaults=True),
+            kwargs=payload,
+            # What monitors show of the request: its fields, and nothing that stands in them.
+            argsrepr="",
+            kwargsrepr=", ".join(payload),
             queue=QUEUES[name],
             priority=PRIORITIES[priority],
             task_id=task_id,
