@@ -15,8 +15,26 @@ from samples.region import REGIONS
 
 # Every class has a file of its name in this package, whose LAYOUTS draw it in the ways of its COUNTRIES.
 CLASSES = (
-    "bank_statement", "invoice", "passport", "receipt",
-)  # fmt: skip
+    "application_form",
+    "bank_statement",
+    "business_card",
+    "contract",
+    "delivery_note",
+    "drivers_license",
+    "identity_card",
+    "insurance_card",
+    "insurance_claim",
+    "invoice",
+    "letter",
+    "medical_report",
+    "passport",
+    "payslip",
+    "purchase_order",
+    "receipt",
+    "resume",
+    "tax_form",
+    "utility_bill",
+)
 
 # English mostly, as in the mail that the product was first made for.
 _SHARES = {"US": 4, "GB": 3, "DE": 1, "FR": 1, "ES": 1}

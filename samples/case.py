@@ -32,15 +32,32 @@ class _Post:
 _POST = (
     _Post("invoice.pdf", "invoice", None, file_format.pdf, "PDF with a text layer"),
     _Post("invoice-scan.pdf", "invoice", wear.scanned, file_format.scanned_pdf, "scanned PDF, askew"),
-    _Post("receipt-photo.jpg", "receipt", wear.photographed, file_format.jpeg, "photo, noise, uneven light"),
+    _Post("receipt-photo.jpg", "receipt", wear.photographed, file_format.jpeg, "photo on a desk, uneven light"),
+    _Post(
+        "receipt-upside-down.jpg",
+        "receipt",
+        wear.photographed,
+        file_format.turned_jpeg,
+        "photo, upside down by its EXIF tag",
+    ),
     _Post("receipt-iphone.heic", "receipt", wear.photographed, file_format.heic, "HEIC photo"),
     _Post("bank-statement.pdf", "bank_statement", None, file_format.pdf, "PDF with a text layer"),
-    _Post("passport.webp", "passport", wear.photographed, file_format.webp, "WebP photo"),
+    _Post("payslip.png", "payslip", wear.scanned, file_format.png, "PNG scan"),
+    _Post("utility-bill.webp", "utility_bill", wear.photographed, file_format.webp, "WebP photo"),
+    _Post("purchase-order.pdf", "purchase_order", wear.scanned, file_format.scanned_pdf, "scanned PDF"),
+    _Post("delivery-note.jpg", "delivery_note", wear.stained, file_format.jpeg, "folded, with a coffee stain"),
+    _Post("contract.tiff", "contract", wear.scanned, file_format.tiff, "TIFF of several pages"),
+    _Post("letter-fax.tiff", "letter", wear.faxed, file_format.fax_tiff, "black and white fax"),
+    _Post("resume.pdf", "resume", None, file_format.pdf, "PDF with a text layer"),
+    _Post("passport.heic", "passport", wear.photographed, file_format.heic, "HEIC photo"),
+    _Post("tax-form.png", "tax_form", wear.scanned, file_format.png, "PNG scan"),
+    _Post("medical-report.tiff", "medical_report", wear.scanned, file_format.tiff, "TIFF"),
+    _Post("application.jpg", "application_form", wear.stained, file_format.jpeg, "filled in by hand, stained"),
 )
 
 
 def demo_documents(folder: Path, seed: int) -> list[DemoDocument]:
-    """Write the case into `folder`, which is made if need be. Another seed gives other documents of the same kinds."""
+    """Write the case into `folder`, made if need be. Another seed gives other documents of the same kinds."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = random.Random(f"case {seed}")
     documents = []
@@ -53,8 +70,8 @@ def demo_documents(folder: Path, seed: int) -> list[DemoDocument]:
         documents.append(DemoDocument(folder / post.name, post.class_name, post.note))
     blank = folder / "blank-page.png"
     _blank(rng).save(blank)
-    broken = folder / "broken.pdf"
-    whole = file_format.scanned_pdf(render("invoice", rng.getrandbits(32)))
+    broken = folder / "broken.jpg"
+    whole = file_format.jpeg(render("invoice", rng.getrandbits(32)))
     broken.write_bytes(whole[: len(whole) // 3])
     return [
         *documents,

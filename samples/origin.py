@@ -140,9 +140,8 @@ class Origin:
         region = self.region
         trade = self.pick(trades or self.words("company")["trades"])
         family, form = self.pick(region.family), self.pick(region.company_form)
-        name = self.pick(
-            (f"{family} {trade} {form}", f"{self.pick(_FANCY)} {trade} {form}", f"{trade} {family} {form}")
-        )
+        owner = self.pick((family, self.pick(_FANCY)))
+        name = f"{owner} {trade} {form}" if self.language == "en" else f"{trade} {owner} {form}"
         host = name.lower().translate(_PLAIN).split()
         domain = f"{host[0]}-{host[1]}.example".replace(",", "").replace("&", "and")
         tax = {

@@ -44,21 +44,23 @@ def logo(paper: Paper, rng: random.Random, x: float, y: float, size: float, colo
 def signature(paper: Paper, rng: random.Random, x: float, y: float, width: float = 90) -> None:
     """A hand's flourish that starts at (x, y), y being its baseline."""
     ink = rng.choice(((20, 30, 110), (25, 25, 40), (15, 50, 140)))
-    phase, loops = rng.uniform(0, 6), rng.uniform(5, 9)
-    height = width * rng.uniform(0.10, 0.16)
+    letters = rng.randint(5, 10)
+    tall = [rng.choice((0.25, 0.35, 0.5, 1.0)) for _ in range(letters + 1)]
+    tall[0] = rng.uniform(0.9, 1.4)
+    height, slant, curl = width * rng.uniform(0.2, 0.3), rng.uniform(0.1, 0.6), rng.uniform(0.02, 0.07)
     points = []
-    for step in range(220):
-        at = step / 219
-        swell = math.exp(-3 * at) * 1.7 + 0.35 + 0.25 * math.sin(5 * at + phase)
+    for step in range(240):
+        at = step / 239
+        place = at * letters
+        turn = 2 * math.pi * place
+        reach = tall[round(place)] * (1 - 0.5 * at)
+        rise = height * reach * (1 - math.cos(turn)) / 2
         points.append(
-            (
-                x + width * (at + 0.07 * math.sin(2 * math.pi * loops * at + phase)),
-                y - height * 0.5 - height * swell * math.cos(2 * math.pi * loops * at + math.sin(7 * at + phase)),
-            )
+            (x + width * (at + curl * math.sin(turn)) + slant * rise, y - rise - height * 0.06 * math.sin(3 * at))
         )
     paper.stroke(points, rng.uniform(0.8, 1.4), ink)
     if rng.random() < 0.5:
-        paper.stroke([(x + width * 0.1, y + height * 0.6), (x + width * 1.1, y + height * 0.2)], 1, ink)
+        paper.stroke([(x + width * 0.1, y + height * 0.25), (x + width * 1.1, y + height * 0.1)], 1, ink)
 
 
 def stamp(paper: Paper, rng: random.Random, x: float, y: float, words: tuple[str, ...], size: float = 16) -> None:

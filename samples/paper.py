@@ -207,6 +207,48 @@ class Paper:
             self.line(x, top, right, top, 0.4, GREY)
         return y
 
+    def pairs(
+        self,
+        x: float,
+        y: float,
+        rows: Sequence[tuple[str, str, str]],
+        indent: float,
+        size: float | None = None,
+        leading: float = 1.5,
+        style: str = "B",
+        colour: Colour = INK,
+    ) -> float:
+        """Write (label, text, field) rows, texts at least `indent` points from the left; returns the next baseline.
+
+        `style` and `colour` are the labels'; an empty field name answers nothing.
+        """
+        size = size or self.type_size
+        indent = max(indent, *(self.measure(label, size, style) + 8 for label, _, _ in rows))
+        for label, text, field in rows:
+            self.text(x, y, label, size, style, colour=colour)
+            self.text(x + indent, y, text, size, fields={field: text} if field else None)
+            y += size * leading
+        return y
+
+    def cell(
+        self,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        label: str,
+        text: str = "",
+        field: str = "",
+        size: float = 10,
+        face: str = "courier",
+    ) -> None:
+        """A form's box with its top left at (x, y): a small label, and below it what was typed in."""
+        self.rectangle(x, y, x + width, y + height, outline=INK, width=0.5)
+        self.text(x + 3, y + 7.5, label, 5.8)
+        if text:
+            at = y + height - max(4.0, (height - 8 - size) / 2)
+            self.text(x + 6, at, text, size, face=face, fields={field: text} if field else None)
+
     def line(
         self, x0: float, y0: float, x1: float, y1: float, width: float = 0.5, colour: Colour = INK, dash: float = 0
     ) -> None:
@@ -315,7 +357,7 @@ def _union(boxes: Sequence[Box]) -> Box:
 
 def tint(rng: random.Random, dark: bool = True) -> Colour:
     """A colour such as letterheads have: deep if `dark`, else pale enough to print on."""
-    hue, saturation = rng.random(), rng.uniform(0.25, 0.85)
+    hue, saturation = rng.random(), rng.uniform(0.25, 0.85) if dark else rng.uniform(0.1, 0.45)
     lightness = rng.uniform(0.2, 0.42) if dark else rng.uniform(0.88, 0.95)
     red, green, blue = colorsys.hls_to_rgb(hue, lightness, saturation)
     return round(red * 255), round(green * 255), round(blue * 255)

@@ -1,16 +1,16 @@
 """Data pages of passports, with the machine-readable zone of ICAO Doc 9303 part 4 (TD3). The states are invented."""
 
-import math
 from datetime import timedelta
 
+from samples.guilloche import guilloche
 from samples.origin import Origin
 from samples.ornament import portrait, signature
-from samples.paper import GREY, Colour, Paper
+from samples.paper import GREY, Paper
 
 COUNTRIES = ("US", "GB", "DE", "FR", "ES")
 
 # Codes that ISO 3166 leaves to users, so that no real state is imitated.
-_STATES = (
+STATES = (
     ("UNITED STATES OF NORVANIA", "QNV", "NORVANIAN"),
     ("REPUBLIC OF ARDELIA", "QAR", "ARDELIAN"),
     ("KINGDOM OF VESTMARK", "QVM", "VESTMARKER"),
@@ -22,8 +22,8 @@ def data_page(origin: Origin) -> Paper:
     """The page with the portrait: 125 x 88 mm."""
     words, person = origin.words("passport"), origin.person()
     paper = Paper((354.0, 250.0), "helvetica", 8.5)
-    state, code, nationality = origin.pick(_STATES)
-    _guilloche(paper, origin, origin.pale)
+    state, code, nationality = origin.pick(STATES)
+    guilloche(paper, origin)
     paper.text(20, 22, state, 10, "B", colour=origin.colour, fields={"issuing_state": state})
     paper.text(paper.width - 20, 22, words["title"], 10, "B", "right", origin.colour)
     paper.picture(portrait(origin.rng), 20, 42, 84, 108)
@@ -98,15 +98,3 @@ def _zone(name: str) -> str:
         spelled = spelled.replace(letter, plain)
     accents = str.maketrans("ÉÈÊËÇÀÂÁÎÏÍÔÓÛÚÑ", "EEEECAAAIIIOOUUN")
     return "".join(sign if sign.isalpha() else "<" for sign in spelled.translate(accents))
-
-
-def _guilloche(paper: Paper, origin: Origin, colour: Colour) -> None:
-    """The fine curves behind the print."""
-    paper.rectangle(0, 0, paper.width, paper.height, fill=(248, 248, 245))
-    turn = origin.rng.uniform(0.01, 0.03)
-    for wave in range(24):
-        points = [
-            (x, paper.height * wave / 23 + 9 * math.sin(turn * x + wave * 0.5))
-            for x in range(0, int(paper.width) + 6, 6)
-        ]
-        paper.stroke(points, 0.6, colour)
