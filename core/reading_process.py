@@ -50,9 +50,10 @@ class ReadingProcess:
         # A plain new interpreter, not a fork of this one nor a replay of its main module: nothing that the parent
         # holds (threads, CUDA, locks, passwords in its environment) gets into the process that meets hostile input.
         environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
+        order = [str(number) for number in (theirs.fileno(), self._reading.memory, self._limits.max_pixels)]
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-P", "-m", "core.reading_process", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "core.reading_process", *order],
                 env=environment | {"PYTHONPATH": _ROOT, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -60,9 +61,6 @@ class ReadingProcess:
             )
         self._connection = Connection(ours.detach())
         self._holds, self._is_ready = None, False
-        self._connection.send_bytes(
-            json.dumps({"memory": self._reading.memory, "max_pixels": self._limits.max_pixels}).encode()
-        )
         if self._closed:
             self._kill()
 
@@ -101,8 +99,8 @@ class ReadingProcess:
             question = {"number": number, "media_type": document.media_type, "is_new": is_new}
             connection.send_bytes(json.dumps(question).encode())
             if is_new:
+                self._holds = None
                 connection.send_bytes(document.content)
-                self._holds = document.sha256
             answer = json.loads(connection.recv_bytes())
         except (EOFError, OSError, ValueError) as error:
             self._stop()
@@ -126,6 +124,7 @@ class ReadingProcess:
         if "failed" in answer:
             self._stop()
             raise ModelFailure("reading_failed", answer["failed"])
+        self._holds = document.sha256
         return answer
 
     def _kill_late(self, late: threading.Event) -> None:
@@ -181,19 +180,18 @@ class _Desk:
         return self.recognizer.page(number, raster)  # type: ignore[no-any-return]
 
 
-def serve(handle: int) -> None:
+def serve(handle: int, memory: int, max_pixels: int) -> None:
     """The child's end: answer questions until the parent hangs up."""
     import resource
 
     connection = Connection(handle)
-    order = json.loads(connection.recv_bytes())
-    resource.setrlimit(resource.RLIMIT_DATA, (order["memory"], order["memory"]))
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     threading.Thread(target=_die_with_parent, args=(handle,), daemon=True).start()
     # The C libraries complain about documents on stderr; what matters comes back as an answer.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     connection.send_bytes(b"ready")
-    desk = _Desk(order["max_pixels"])
+    desk = _Desk(max_pixels)
     while True:
         try:
             question = json.loads(connection.recv_bytes())
@@ -228,4 +226,4 @@ def _die_with_parent(handle: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve(*map(int, sys.argv[1:]))

@@ -18,6 +18,7 @@ _PLAIN: Final = re.compile(
     r"""[^\W\d_]+(?:['\u2019.&/@+:,()-]+[^\W\d_]+)*         # words, also its, e.g, and/or, name@host
       | [A-Za-z]{0,5}[\d.,:/%$€£()x*#+-]+[A-Za-z]{0,4}   # numbers, amounts, dates, units
       | [A-Z\d./:#-]+                                # identifiers
+      | [\d\u2e80-\ud7ff]+                            # scripts that put no spaces
       | (?:https?://|www\.)\S+ | \S+@\S+\.\w+""",
     re.VERBOSE,
 )

@@ -84,7 +84,7 @@ def pdf(
     offsets = []
     for number, body in enumerate(objects, 1):
         offsets.append(len(file))
-        file += f"{number} 0 obj".encode() + body + b"endobj\n"
+        file += f"{number} 0 obj\n".encode() + body + b"\nendobj\n"
     table = "".join(f"{offset:010} 00000 n \n" for offset in offsets)
     trailer = f"<</Size {len(objects) + 1}/Root 1 0 R".encode()
     if password:
