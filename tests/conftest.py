@@ -1,9 +1,11 @@
 """Real servers for the tests: one PostgreSQL and one Redis a session, a fresh database and key prefix a test."""
 
+import gc
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,8 @@ def servers() -> Iterator[Addresses]:
     folder.chmod(0o755)
     with Embedded(folder / "data", durable=False) as addresses:
         yield addresses
+        # Celery's results unsubscribe when they are collected, for which their server must still be there.
+        gc.collect()
     shutil.rmtree(folder)
 
 
@@ -65,15 +69,30 @@ def migrated(admin: Engine) -> str:
     return "migrated"
 
 
+FreshDatabase = Callable[[], AbstractContextManager[str]]
+
+
+@pytest.fixture(scope="session")
+def fresh_database(admin: Engine, migrated: str) -> FreshDatabase:
+    """Entering it makes an empty database with all its tables, and gives its URL; leaving it drops the database."""
+
+    @contextmanager
+    def fresh() -> Iterator[str]:
+        name = f"test_{uuid.uuid4().hex}"
+        with admin.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {migrated}"))
+        yield _url_of(admin, name)
+        with admin.connect() as connection:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+    return fresh
+
+
 @pytest.fixture
-def database_url(admin: Engine, migrated: str) -> Iterator[str]:
+def database_url(fresh_database: FreshDatabase) -> Iterator[str]:
     """URL of a fresh database with all its tables, empty."""
-    name = f"test_{uuid.uuid4().hex}"
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {migrated}"))
-    yield _url_of(admin, name)
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    with fresh_database() as url:
+        yield url
 
 
 @pytest.fixture
