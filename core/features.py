@@ -155,6 +155,9 @@ def marks_of(page: Page) -> Iterator[str]:
     aspect = page.width / page.height
     if aspect > 1.2 and words < 120:
         yield "card"
+    heights = [line.box[3] - line.box[1] for line in page.lines]
+    if aspect > 1.25 and 20 <= words < 250 and median(heights) > 0.025 * page.height:
+        yield "slide"
     if aspect < 0.6 and words < 400:
         yield "strip"
     if words < 60:

@@ -17,8 +17,8 @@ from core.features import STOPWORDS, words_of
 KIND: Final = 0.7
 """How much a class resembles a genre whose broader kind it names: `tax form` and a W-2."""
 MENTION: Final = 0.8
-"""… a genre that its description mentions in two words or more, as in `such as a loan application`, or that its name
-mentions beside others, as in `letter or memo`."""
+"""… a genre that its description mentions in two words or more, as in `such as a loan application`, or begins with,
+as in `An invoice that …`, or that its name mentions beside others, as in `letter or memo`."""
 PARTLY: Final = 0.5
 """… a genre whose name ends its own, as in `complaint letter`, or that has a kind with its name in it: `tax`."""
 ALIKE: Final = (0.6, 0.05)
@@ -87,7 +87,8 @@ def resemblance(
     ]
     for row, item in zip(alike, classes, strict=True):
         called, *parts = (_plain(part) for part in (item.words, *_EITHER.split(item.words)))
-        mentioned = _runs(_plain(item.description), 2).union(parts)
+        said = _plain(item.description)
+        mentioned = _runs(said, 2).union(parts, [said[:1]])
         ends = {called[start:] for start in range(1, len(called))}
         for column, (names, kinds, kinds_words) in enumerate(known):
             by_words = (
@@ -103,11 +104,11 @@ def resemblance(
 
 
 def _plain(phrase: str) -> _Words:
-    """Content words in the singular."""
+    """Content words in the singular; where there is none, as in `will`, whatever words there are."""
+    words = words_of(phrase)
     return tuple(
         word[:-1] if len(word) > 2 and word.endswith("s") and not word.endswith(("ss", "is", "us")) else word
-        for word in words_of(phrase)
-        if word not in STOPWORDS
+        for word in [word for word in words if word not in STOPWORDS] or words
     )
 
 

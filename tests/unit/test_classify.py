@@ -1,0 +1,192 @@
+import random
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from core.backends import make_backend
+from core.class_set import ClassSet, DocumentClass
+from core.classify import Classifier, Decision
+from core.features import Features, features_of
+from core.page import Line, Page
+from core.settings import PROJECT, Thresholds
+
+BACKEND = make_backend("fake")
+THRESHOLDS = Thresholds()
+
+INVOICE = (
+    "INVOICE",
+    "Invoice number: 2207",
+    "Bill to: Northwind",
+    "Due date: 1 May",
+    "Amount due 108.00",
+    "VAT 18.00",
+)
+LETTER = ("12 March 1998", "Dear Mrs Dane,", "Thank you for your letter of 3 March.", "Yours sincerely", "E. Hart")
+RESUME = ("CURRICULUM VITAE", "Work experience", "Education", "Skills", "References available upon request")
+CONTRACT = ("SERVICE AGREEMENT", "by and between the parties", "Governing law", "IN WITNESS WHEREOF", "hereinafter")
+GIBBERISH = ("qwrt zxpl", "mnbv kjhg", "plok wert")
+SAMPLES = {"invoice": INVOICE, "letter": LETTER, "resume": RESUME, "contract": CONTRACT}
+
+
+def features(*texts: str) -> Features:
+    lines = tuple(
+        Line(text, (50, 50 + 60 * row, 50 + 12 * len(text), 74 + 60 * row)) for row, text in enumerate(texts)
+    )
+    page = Page(1, 1000, 1400, "ocr", lines)
+    return features_of(page, BACKEND.encode_documents([BACKEND.prepare(page)])[0])
+
+
+def classifier(classes: list[str] | dict[str, str]) -> Classifier:
+    return Classifier.build(ClassSet.one_off(classes), BACKEND.encode_texts)
+
+
+def decide(classes: list[str] | dict[str, str], *pages: tuple[str, ...] | None) -> Decision:
+    numbered = [(number, features(*page) if page else None) for number, page in enumerate(pages, start=1)]
+    return classifier(classes).decide(numbered, THRESHOLDS)
+
+
+@pytest.mark.parametrize("truth", SAMPLES)
+def test_bare_names_are_enough_for_obvious_pages(truth: str) -> None:
+    decision = decide(list(SAMPLES), SAMPLES[truth])
+    assert (decision.prediction, decision.status, decision.reasons) == (truth, "classified", ())
+    assert decision.confidence > 0.9
+    assert decision.in_set > 0.9
+
+
+def test_names_in_another_language_mean_the_same() -> None:
+    assert decide(["Rechnung", "Lebenslauf", "Brief"], RESUME).prediction == "Lebenslauf"
+
+
+def test_probabilities_hold_every_class_by_name_best_first_and_sum_to_one() -> None:
+    decision = decide(list(SAMPLES), LETTER)
+    assert set(decision.probabilities) == set(SAMPLES)
+    values = list(decision.probabilities.values())
+    assert values == sorted(values, reverse=True)
+    assert sum(values) == pytest.approx(1)
+    assert decision.confidence == values[0]
+    assert decision.prediction == next(iter(decision.probabilities))
+
+
+def test_the_order_of_the_classes_changes_nothing() -> None:
+    names = [*SAMPLES, "receipt", "passport", "zebra report"]
+    expected = decide(names, INVOICE, LETTER)
+    for seed in range(3):
+        shuffled = random.Random(seed).sample(names, len(names))
+        assert decide(shuffled, INVOICE, LETTER) == expected
+
+
+def test_the_order_in_which_pages_arrive_changes_nothing() -> None:
+    ready = classifier(list(SAMPLES))
+    pages = [(1, features(*INVOICE)), (2, None), (3, features(*LETTER))]
+    assert ready.decide(pages[::-1], THRESHOLDS) == ready.decide(pages, THRESHOLDS)
+
+
+def test_the_first_page_weighs_most() -> None:
+    assert decide(["invoice", "letter"], INVOICE, LETTER).prediction == "invoice"
+    assert decide(["invoice", "letter"], LETTER, INVOICE).prediction == "letter"
+
+
+def test_blank_pages_are_left_out_but_listed() -> None:
+    decision = decide(["invoice", "letter"], None, INVOICE)
+    assert decision.status == "classified"
+    assert [(page.number, page.prediction) for page in decision.pages] == [(1, None), (2, "invoice")]
+    assert decision.probabilities == decide(["invoice", "letter"], INVOICE).probabilities
+
+
+def test_a_document_of_blank_pages_needs_review() -> None:
+    decision = decide(["invoice", "letter"], None, None)
+    assert (decision.status, decision.reasons, decision.prediction) == ("needs_review", ("blank_page",), None)
+    assert decision.probabilities == {}
+    assert decision.confidence == 0
+    assert len(decision.pages) == 2
+
+
+def test_a_genre_that_no_class_resembles_beats_them_all() -> None:
+    decision = decide(["invoice", "receipt", "passport"], RESUME)
+    assert decision.status == "needs_review"
+    assert "out_of_set" in decision.reasons
+    assert decision.in_set < 0.1
+
+
+def test_a_page_like_nothing_at_all_is_out_of_set() -> None:
+    assert "out_of_set" in decide(["invoice", "letter"], GIBBERISH).reasons
+
+
+def test_a_class_that_names_a_kind_takes_its_genres_in() -> None:
+    decision = decide(["tax form", "invoice"], ("Form W-2 Wage and Tax Statement", "Wages, tips, other compensation"))
+    assert (decision.prediction, decision.reasons) == ("tax form", ())
+
+
+def test_two_classes_that_say_the_same_leave_a_small_margin() -> None:
+    decision = decide({"old": "An invoice of a supplier.", "new": "An invoice of a supplier."}, INVOICE)
+    assert "small_margin" in decision.reasons
+    assert "out_of_set" not in decision.reasons
+
+
+def test_pages_that_are_sure_of_different_classes_disagree() -> None:
+    decision = decide(["invoice", "resume"], INVOICE, RESUME)
+    assert decision.reasons == ("pages_disagree",)
+    assert [page.prediction for page in decision.pages] == ["invoice", "resume"]
+
+
+def test_thresholds_decide_what_is_reviewed() -> None:
+    ready = classifier(list(SAMPLES))
+    pages = [(1, features(*LETTER))]
+    strict = Thresholds(confidence=1, margin=1, in_set=1)
+    assert ready.decide(pages, strict).reasons == ("low_confidence", "small_margin", "out_of_set")
+    lax = Thresholds(confidence=0, margin=0, in_set=0)
+    assert ready.decide([(1, features(*GIBBERISH))], lax).status == "classified"
+
+
+def test_wording_makes_a_class_of_a_kind_that_nobody_knows() -> None:
+    page = ("Zonk sheet 7", "blorp reading: 12", "frim level: low")
+    plain = [DocumentClass(name="alpha"), DocumentClass(name="beta")]
+    worded = [plain[0], DocumentClass(name="beta", wording=("blorp reading", "frim level"))]
+    chances = [
+        Classifier.build(ClassSet(name="s", classes=tuple(classes)), BACKEND.encode_texts)
+        .decide([(1, features(*page))], THRESHOLDS)
+        .probabilities["beta"]
+        for classes in (plain, worded)
+    ]
+    assert chances[1] > chances[0] + 0.2
+
+
+def test_stored_features_decide_alike() -> None:
+    ready = classifier(list(SAMPLES))
+    fresh = features(*CONTRACT)
+    stored = Features.from_bytes(fresh.to_bytes())
+    assert ready.decide([(1, stored)], THRESHOLDS) == ready.decide([(1, fresh)], THRESHOLDS)
+
+
+def test_many_threads_get_what_one_gets() -> None:
+    ready = classifier(list(SAMPLES))
+    documents = [[(1, features(*texts))] for texts in SAMPLES.values()] * 25
+    expected = [ready.decide(pages, THRESHOLDS) for pages in documents]
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(lambda pages: ready.decide(pages, THRESHOLDS), documents)) == expected
+
+
+def test_classes_that_say_nearly_the_same_are_pointed_out() -> None:
+    same = "The yearly statement of wages and of the taxes that an employer withheld from them."
+    ready = classifier({"w2": same, "wage_statement": same, "letter": "A letter to a person."})
+    assert [pair[:2] for pair in ready.similar_pairs()] == [("w2", "wage_statement")]
+    assert classifier(list(SAMPLES)).similar_pairs() == []
+
+
+def test_the_default_set_has_about_twenty_distinct_classes() -> None:
+    intake = ClassSet.from_yaml(PROJECT / "configs" / "classes" / "intake.yaml")
+    assert intake.name == "intake"
+    assert 18 <= len(intake.classes) <= 24
+    assert all(item.description and item.wording and item.captions for item in intake.classes)
+    ready = Classifier.build(intake, BACKEND.encode_texts)
+    assert ready.similar_pairs() == []
+    for truth, texts in SAMPLES.items():
+        assert ready.decide([(1, features(*texts))], THRESHOLDS).prediction == truth
+
+
+def test_features_of_all_zero_still_give_a_decision() -> None:
+    empty = Features(np.zeros(256, np.float32), np.zeros(0, np.uint32), np.zeros(0, np.uint8), 0)
+    decision = classifier(["invoice", "letter"]).decide([(1, empty)], THRESHOLDS)
+    assert "out_of_set" in decision.reasons
+    assert sum(decision.probabilities.values()) == pytest.approx(1)
