@@ -20,8 +20,6 @@ log = structlog.get_logger()
 
 _FAULTS: Final = 10
 """Faults of a request that its refusal names; the rest are counted."""
-_SHOWN: Final = 100
-"""Characters of a field's name that are shown: callers may send any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +99,7 @@ def _validate(kind: Kind[RequestT], payload: Mapping[str, Any]) -> tuple[Request
         return kind.request.model_validate(payload), RejectedInput("bad_request", "")
     except ValidationError as error:
         faults = [
-            f"{'.'.join(str(part)[:_SHOWN] for part in fault['loc']) or 'request'}: {fault['msg']}"
+            f"{'.'.join(_shown(part) for part in fault['loc']) or 'request'}: {fault['msg']}"
             for fault in error.errors(include_input=False, include_url=False)
         ]
         more = f"; and {len(faults) - _FAULTS} more" if len(faults) > _FAULTS else ""
@@ -110,10 +108,15 @@ def _validate(kind: Kind[RequestT], payload: Mapping[str, Any]) -> tuple[Request
         )
 
 
+def _shown(name: str | int) -> str:
+    # Callers may send any field: of any length, and with characters that PostgreSQL keeps in no text.
+    return "".join(character if character.isprintable() else "?" for character in str(name)[:100])
+
+
 def _for_the_ledger(payload: Mapping[str, Any], request: Wire | None) -> dict[str, Any]:
     """What the job's row keeps of the request: enough to send it again, but no document's bytes."""
     if request is None:
-        return {"fields": sorted(str(name)[:_SHOWN] for name in payload)}
+        return {"fields": sorted(map(_shown, payload))}
     kept = request.model_dump(mode="json", exclude_defaults=True, exclude={"documents": True})
     if kept.get("document", {}).pop("content", None) is not None:
         kept["document"]["inline"] = True

@@ -9,18 +9,13 @@ INLINE_LIMIT = 1024 * 1024
 """Bytes of a document that may travel inside a message; larger ones belong behind a URI."""
 
 
-def _refuse_unstorable(value: Any) -> None:
-    """Neither JSON as PostgreSQL keeps it nor UTF-8 has a place for these."""
+def _is_unstorable(value: Any) -> bool:
+    """Neither JSON as PostgreSQL keeps it nor UTF-8 has a place for NUL characters and halves of surrogate pairs."""
     if isinstance(value, str):
-        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-            raise ValueError("a text holds a NUL character or half of a surrogate pair")
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            _refuse_unstorable(key)
-            _refuse_unstorable(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            _refuse_unstorable(item)
+        return "\0" in value or any("\ud800" <= character <= "\udfff" for character in value)
+    if isinstance(value, dict):
+        return any(_is_unstorable(key) or _is_unstorable(item) for key, item in value.items())
+    return isinstance(value, list | tuple) and any(map(_is_unstorable, value))
 
 
 class Wire(BaseModel):
@@ -31,7 +26,10 @@ class Wire(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _storable(cls, value: Any) -> Any:
-        _refuse_unstorable(value)
+        if isinstance(value, dict):
+            faulty = [name for name in cls.model_fields if _is_unstorable(value.get(name))]
+            if faulty:
+                raise ValueError(f"{', '.join(faulty)} holds a NUL character or half of a surrogate pair")
         return value
 
 
@@ -88,7 +86,7 @@ def _check_pages(value: str) -> str:
     for part in value.split(","):
         bounds = [int(number) for number in part.split("-") if number.isdigit()]
         if bounds and (bounds[0] < 1 or bounds[0] > bounds[-1]):
-            raise ValueError(f"pages are counted from 1, and a range goes upwards: '{part}'")
+            raise ValueError("pages are counted from 1, and a range goes upwards")
     return value
 
 

@@ -184,33 +184,31 @@ def _refusal(job: "Job") -> str | None:
 
 
 def _result(connection: "Connection", job: "Job") -> Any:
-    from core.contract import CORRECT
+    from core.contract import CORRECT, ClassifyResult
     from db import queries
 
     if job.task == CORRECT:
         correction = queries.get_correction(connection, job.task_id)
         return None if correction is None else asdict(correction)
-    return queries.get_classification(connection, job.task_id)
+    result = queries.get_classification(connection, job.task_id)
+    # PostgreSQL keeps no order of the fields; the contract does.
+    return None if result is None else ClassifyResult.model_validate(result).model_dump(mode="json")
 
 
 def _print_table(jobs: "list[Job]") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        "task id", "task", "state", "came in", "took", "error", box=None, header_style="bold", pad_edge=False
-    )
-    table.columns[0].no_wrap = True
-    table.columns[4].justify = "right"
+    table = Table("task id", "task", "came in", "state", box=None, header_style="bold", pad_edge=False)
+    for column in table.columns[:3]:
+        column.no_wrap = True
     for job in jobs:
-        table.add_row(
-            Text(job.task_id),
-            job.task.removeprefix("docintake."),
-            f"[{COLOURS[job.state]}]{job.state}[/]",
-            _ago(job.received_at),
-            _took(job),
-            Text(job.error_code or ""),
-        )
+        state = Text(job.state, style=COLOURS[job.state])
+        if job.error_code:
+            state.append(f" {job.error_code}", style="default")
+        elif job.finished_at:
+            state.append(f" in {_took(job)}", style="dim")
+        table.add_row(Text(job.task_id), job.task.removeprefix("docintake."), _ago(job.received_at), state)
     console().print(table)
 
 
