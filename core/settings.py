@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from core.contract import Pages
 from core.errors import RejectedInput
@@ -111,6 +111,7 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         frozen=True,
         extra="forbid",
+        hide_input_in_errors=True,
         nested_model_default_partial_update=True,
     )
 
@@ -142,12 +143,16 @@ class Settings(BaseSettings):
         """
         path = path or Path(os.environ.get("DOCINTAKE_CONFIG") or DEFAULT_CONFIG)
         try:
-            values: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            # From a stream: errors about a text would quote it, passwords and all.
+            with path.open(encoding="utf-8") as stream:
+                values: Any = yaml.safe_load(stream) or {}
             return cls(**values)
-        except (OSError, yaml.YAMLError, TypeError) as error:
-            raise RejectedInput("bad_settings", f"{path} cannot be read as settings: {error}") from error
         except ValidationError as error:
             faults = "; ".join(
                 f"{'.'.join(str(p) for p in fault['loc'])}: {fault['msg']}" for fault in error.errors()
             )
             raise RejectedInput("bad_settings", f"{path} and the environment: {faults}") from error
+        except SettingsError as error:
+            raise RejectedInput("bad_settings", f"the environment: {error}; lists are written as JSON") from error
+        except (OSError, ValueError, yaml.YAMLError, TypeError) as error:
+            raise RejectedInput("bad_settings", f"{path} cannot be read as settings: {error}") from error
