@@ -105,12 +105,12 @@ def _print_score(answers: dict[Path, Answer], truth: dict[str, str | None]) -> b
 
 
 def _try_one_off_classes(client: IntakeClient, results: dict[Path, ClassifyResult]) -> None:
-    path, known = next(iter(results.items()))
+    path, known = max(results.items(), key=lambda item: item[1].confidence)
     classes = {
-        "somebody owes money": "A bill, invoice or statement that asks for a payment.",
-        "somebody has paid": "A receipt or payment confirmation for something that has been paid.",
-        "who somebody is": "An identity card, passport, licence or business card.",
-        "what was agreed": "A contract, a letter, an order or an application.",
+        "accounting": "Invoices, receipts, bank statements and utility bills.",
+        "personnel": "Payslips, resumes and job applications.",
+        "identity check": "Passports, identity cards and driving licences.",
+        "legal": "Contracts and letters from lawyers.",
     }
     answer = client.classify(path.as_uri(), classes=classes).get(timeout=WAIT)
     console.print(f"\n[bold]One-off classes[/], sent with the request and registered nowhere: {path.name}")

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,7 @@ def _show(own: Path | None) -> int:
     truth: dict[str, str | None] = {}
     if own is None:
         folder = settings.data_dir / "demo"
+        shutil.rmtree(folder, ignore_errors=True)
         console.print("[bold]1[/] Drawing the morning's mail: scans, photos, PDFs, a blank page and a broken file")
         documents = demo_documents(folder, SEED)
         truth = {document.path.name: document.class_name for document in documents}
