@@ -10,6 +10,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from core.errors import RejectedInput
 
 
+class _StrictLoader(yaml.SafeLoader):
+    """YAML in which a key may stand only once in a mapping: else one of two classes of a name would be lost."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = {key for key in keys if keys.count(key) > 1}
+        if twice:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{', '.join(sorted(map(str, twice)))} stands more than once", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
 class DocumentClass(BaseModel):
     """One class: what it is called, and what a person would say it is.
 
@@ -87,7 +100,8 @@ class ClassSet(BaseModel):
     def from_yaml(cls, path: Path) -> Self:
         """Read a set from a file. Raises RejectedInput(`bad_class_file`) that says what is wrong where."""
         try:
-            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+            content = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506 - a SafeLoader
+            return cls.model_validate(content)
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise RejectedInput("bad_class_file", f"{path} cannot be read as YAML: {error}") from error
         except ValidationError as error:

@@ -36,7 +36,7 @@ SHORT, LONG = 20, 300
 """Words on a page between which a match counts the less, the longer the page is: it may be chance."""
 NAME, WORDING, NAME_WORD, DESCRIPTION_WORD = 1.5, 0.5, 0.6, 0.3
 """Weights of what a class says of itself. Its wording adds to what the genres have, which mostly know it already."""
-ORIGINAL: Final = 1.0
+ORIGINAL: Final = 2.0
 """Bonus of a class that is seen by its own words alone, since these are fewer than a genre's."""
 RIVALRY: Final = 2.0
 """How strongly a genre prefers the class that resembles it most."""
@@ -96,6 +96,8 @@ class Classifier:
     """(terms, 2 G + C): what a term on a page counts."""
     claims: Scores
     """(C, G): log of the share that a class has in a genre."""
+    original: Scores
+    """(C,): log of the share of a class that is like no genre, and its bonus."""
     unclaimed: Scores
     """(G,): log of the share of a genre that no class has; a class that names its kind has it all."""
 
@@ -111,7 +113,9 @@ class Classifier:
         share = resemblance(classes, _means(encode_texts, [[_meaning(item)] for item in classes]), genres(), meanings)
         best = share.max(axis=0)
         with np.errstate(divide="ignore"):
-            claims = np.log((share * (share / best) ** RIVALRY).astype(np.float64))
+            claimed = (share * (share / best) ** RIVALRY).astype(np.float64)
+            claims = np.log(claimed)
+            original = np.log(1 - claimed.max(axis=1)) + ORIGINAL
             unclaimed = np.log(np.maximum(0, 1 - best.astype(np.float64) / KIND))
         keys, table = _tabulate(classes)
         return cls(
@@ -120,6 +124,7 @@ class Classifier:
             keys=keys,
             table=table,
             claims=claims,
+            original=original,
             unclaimed=unclaimed,
         )
 
@@ -189,7 +194,7 @@ class Classifier:
     def _chances(self, scores: Scores) -> tuple[Scores, float]:
         """Scores → the classes' probabilities, given that it is one of them, and the probability that it is."""
         looks, meanings, own = np.split(scores, [self.claims.shape[1], 2 * self.claims.shape[1]])
-        classes = (own + np.maximum(own + ORIGINAL, (self.claims + looks).max(axis=1))) / TEMPERATURE
+        classes = (own + np.maximum(own + self.original, (self.claims + looks).max(axis=1))) / TEMPERATURE
         others = np.append(meanings + looks + self.unclaimed, FLOOR) / TEMPERATURE
         inside, outside = (float(np.logaddexp.reduce(values)) for values in (classes, others))
         chances: Scores = np.exp(classes - inside)

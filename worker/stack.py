@@ -2,19 +2,23 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
+from core.errors import IntakeError
 from core.settings import PROJECT, Settings
 from db import migrations
 from db.session import make_engine
 from worker.class_sets import ensure_default
 from worker.embedded import Embedded, locate
-from worker.launch import Launcher, Service
+from worker.launch import Launcher, Service, interrupted_by_signals
 
 CLASSES = PROJECT / "configs" / "classes"
+_SERVERS_EVERY: Final = 5.0
+"""Seconds between looks at the servers."""
 
 
 class Stack:
@@ -29,6 +33,7 @@ class Stack:
         self._config = config
         self._say = say
         self._running = ExitStack()
+        self._servers: Embedded | None = None
 
     def __enter__(self) -> Self:
         with ExitStack() as starting:
@@ -41,14 +46,29 @@ class Stack:
         self._running.close()
 
     def wait(self) -> None:
-        """Keep the node up until ctrl-C, SIGTERM or SIGHUP."""
-        self._launcher.wait()
+        """Keep the node and the servers up until ctrl-C, SIGTERM or SIGHUP."""
+        with suppress(KeyboardInterrupt):
+            look_at_servers = 0.0
+            while True:
+                self._launcher.check()
+                if self._servers is not None and time.monotonic() >= look_at_servers:
+                    self._keep_up(self._servers)
+                    look_at_servers = time.monotonic() + _SERVERS_EVERY
+                time.sleep(0.1)
+
+    def _keep_up(self, servers: Embedded) -> None:
+        try:
+            servers.start()
+        except IntakeError as error:
+            self._say(f"The servers do not come up, the next try is in {_SERVERS_EVERY:g} s: {error}")
 
     def _start(self, starting: ExitStack) -> None:
+        starting.enter_context(interrupted_by_signals())
         folder = self.settings.data_dir.resolve()
         folder.mkdir(parents=True, exist_ok=True)
         if self.settings.broker.url is None or self.settings.database.url is None:
-            starting.enter_context(Embedded(folder))
+            self._servers = Embedded(folder)
+            starting.enter_context(self._servers)
             self._say(f"PostgreSQL and Redis run in {folder}")
         self.settings = locate(self.settings)
         broker, database = self.settings.broker.url, self.settings.database.url

@@ -144,3 +144,10 @@ def test_every_set_that_ships_is_one() -> None:
     assert shipped
     for path in shipped:
         assert ClassSet.from_yaml(path).name == path.stem
+
+
+def test_a_class_that_stands_twice_in_a_file_is_refused_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "classes.yaml"
+    file.write_text("name: mail\nclasses:\n  bill: one\n  letter: two\n  bill: three\n")
+    with pytest.raises(RejectedInput, match="bill stands more than once"):
+        ClassSet.from_yaml(file)

@@ -283,7 +283,7 @@ def test_the_wheel_holds_the_contract_and_nothing_else(wheel: Path) -> None:
         inside = {Path(name).parts[0]: None for name in opened.namelist()}
         assert list(inside) == ["docintake_contract", "docintake_contract-0.1.0.dist-info"]
         modules = {Path(name).name for name in opened.namelist() if name.startswith("docintake_contract/")}
-    assert modules == {file.name for file in Path(contract.__file__).parent.glob("*.py")}
+    assert modules == {"py.typed", *(file.name for file in Path(contract.__file__).parent.glob("*.py"))}
 
 
 def test_the_wheel_needs_pydantic_alone(wheel: Path, tmp_path: Path) -> None:
