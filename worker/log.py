@@ -5,6 +5,7 @@ import traceback
 from typing import Any, Final
 
 import structlog
+from celery import signals
 from structlog.typing import ExcInfo
 
 from core.errors import IntakeError
@@ -44,6 +45,12 @@ def configure_log(level: int = logging.INFO) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.getLogger("celery.app.trace").setLevel(logging.CRITICAL)
     logging.getLogger(_CONSUMER).addFilter(_without_message)
+    # Celery, which would set levels and handlers of its own, leaves logging alone where somebody listens to this.
+    signals.setup_logging.connect(_leave_logging_alone)
+
+
+def _leave_logging_alone(**_: Any) -> None:
+    """Nothing to do: see above."""
 
 
 def _outline(exc_info: ExcInfo) -> list[dict[str, Any]]:

@@ -47,7 +47,7 @@ def worker(
     if ready_file is not None:
         mark_ready(app, ready_file)
     node = name or f"{queues.replace(',', '-')}@%h"
-    app.worker_main(["worker", "--loglevel", "WARNING", "--queues", queues, "--hostname", node, "--without-mingle"])
+    app.worker_main(["--quiet", "worker", "--queues", queues, "--hostname", node, "--without-mingle"])
 
 
 @database.command()

@@ -1,0 +1,101 @@
+"""Real nodes for the tests: the command line in processes of their own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+from pydantic import BaseModel, SecretStr
+
+from core.settings import PROJECT, Settings
+
+PATIENCE = 120
+"""Seconds; the machine may be slow, and other tests run on it."""
+
+
+def wait_until(true: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
+    deadline = time.monotonic() + patience
+    while not true():
+        assert time.monotonic() < deadline, f"not within {patience} s: {what}"
+        time.sleep(0.05)
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """Variables that give a process these settings."""
+    found: dict[str, str] = {}
+
+    def walk(section: BaseModel, prefix: str) -> None:
+        for name in section.model_fields_set:
+            value = getattr(section, name)
+            if isinstance(value, BaseModel):
+                walk(value, f"{prefix}{name.upper()}__")
+            else:
+                found[f"{prefix}{name.upper()}"] = _as_text(value)
+
+    walk(settings, "DOCINTAKE_")
+    return found
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return json.dumps(value) if isinstance(value, tuple | list | dict) else str(value)
+
+
+class Node:
+    """`docintake worker` as a child; its output goes to `log`. Leaving it kills what is left."""
+
+    def __init__(self, settings: Settings, folder: Path, name: str = "node") -> None:
+        self.name = name
+        self.log = folder / f"{name}.log"
+        self._ready = folder / f"{name}.ready"
+        self._environment = environment_of(settings)
+
+    def __enter__(self) -> Self:
+        self._ready.unlink(missing_ok=True)
+        own = {name: value for name, value in os.environ.items() if not name.startswith("DOCINTAKE_")}
+        words = ["worker", "--name", f"{self.name}@test", "--ready-file", str(self._ready)]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "worker", *words],
+                cwd=PROJECT,
+                env={**own, **self._environment},
+                stdout=log,
+                stderr=log,
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        left = [self.process, *self.children()] if self.process.poll() is None else []
+        for process in left:
+            process.kill()
+        self.process.wait(PATIENCE)
+
+    def until_ready(self) -> Self:
+        wait_until(lambda: self._ready.exists() or self.process.poll() is not None, f"{self.name} takes work")
+        assert self.process.poll() is None, self.log.read_text()
+        return self
+
+    def children(self) -> list[psutil.Process]:
+        """Its reading processes."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def kill(self) -> list[psutil.Process]:
+        """SIGKILL; returns the reading processes that it leaves behind, if they live on."""
+        children = self.children()
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(PATIENCE)
+        return children
+
+    def terminate(self, patience: float = PATIENCE) -> tuple[int, float]:
+        """SIGTERM; (exit status, seconds until it was gone by itself)."""
+        start = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(patience)
+        return status, time.monotonic() - start
