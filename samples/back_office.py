@@ -68,12 +68,15 @@ def _collect(handles: dict[Path, Handle[ClassifyResult]]) -> dict[Path, Answer]:
 
 
 def _print_answers(answers: dict[Path, Answer], truth: dict[str, str | None]) -> None:
-    table = Table("document", "is", "confidence", "pages", "read from", "a person should look because", box=None)
-    table.header_style = "bold"
+    table = Table(box=None, header_style="bold")
+    for column in ("document", "is", "sure", "pages", "read from", "look at it:"):
+        table.add_column(column, no_wrap=column in ("document", "is"))
+    refused = []
     for path, answer in answers.items():
         if isinstance(answer, IntakeError):
             expected = truth.get(path.name, "") is None
-            table.add_row(path.name, f"[{'dim' if expected else 'red'}]{answer.code}", "", "", "", answer.message)
+            table.add_row(path.name, f"[{'dim' if expected else 'red'}]{answer.code}")
+            refused.append(f"{path.name} was {answer.kind}: {answer.message}")
             continue
         right = truth.get(path.name, answer.prediction) == answer.prediction
         colour = "red" if not right else "green" if answer.status == "classified" else "yellow"
@@ -82,11 +85,13 @@ def _print_answers(answers: dict[Path, Answer], truth: dict[str, str | None]) ->
             path.name,
             f"[{colour}]{answer.prediction or '—'}",
             f"{answer.confidence:.2f}",
-            f"{len(answer.pages)} of {answer.document.page_count}",
-            ", ".join(sorted(sources)) + (" (known)" if answer.cached else ""),
+            f"{len(answer.pages)}/{answer.document.page_count}",
+            "memory" if answer.cached else ", ".join(sorted(sources)),
             ", ".join(answer.reasons).replace("_", " "),
         )
     console.print(table)
+    for line in refused:
+        console.print(f"  [dim]{line}[/]", soft_wrap=True)
 
 
 def _print_score(answers: dict[Path, Answer], truth: dict[str, str | None]) -> bool:
@@ -113,7 +118,7 @@ def _try_one_off_classes(client: IntakeClient, results: dict[Path, ClassifyResul
         "legal": "Contracts and letters from lawyers.",
     }
     answer = client.classify(path.as_uri(), classes=classes).get(timeout=WAIT)
-    console.print(f"\n[bold]One-off classes[/], sent with the request and registered nowhere: {path.name}")
+    console.print(f"\n[bold]Classes sent along[/] with {path.name}, registered nowhere:")
     for name, probability in answer.probabilities.items():
         console.print(f"  {probability:5.2f}  {name}")
     console.print(

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def _show(own: Path | None) -> int:
     if own is None:
         folder = settings.data_dir / "demo"
         shutil.rmtree(folder, ignore_errors=True)
-        console.print("[bold]1[/] Drawing the morning's mail: scans, photos, PDFs, a blank page and a broken file")
+        console.print("[bold]1[/] Drawing the morning's mail: scans, photos, PDFs, a blank and a broken one")
         documents = demo_documents(folder, SEED)
         truth = {document.path.name: document.class_name for document in documents}
     else:
@@ -69,15 +70,19 @@ def _back_office(stack: Stack, folder: Path, truth: dict[str, str | None]) -> in
 
 
 def _say_what_next(folder: Path) -> None:
-    console.print(f"""
-[bold]What to try next[/] (.venv/bin before each `docintake`)
-  make demo DOCS=folder                      the same with files of your own
-  docintake up                               keep it running; then, in another terminal:
-  docintake classify {folder}
-  docintake classify FILE --class "complaint=A customer complains." --class praise
-  docintake jobs list                        every task, and how it ended
-  docintake classes show intake --yaml       the classes; edit, import, replay, publish
-  docintake doctor                           is everything in order?""")
+    shown = os.path.relpath(folder)
+    console.print(
+        f"""
+[bold]What to try next[/] (each `docintake` stands in .venv/bin)
+  make demo DOCS=folder               the same with files of your own
+  docintake up                        keep it running; then, in another terminal:
+  docintake classify {shown}
+  docintake classify {shown} --class "bill=Somebody wants money." --class other
+  docintake jobs list                 every task, and how it ended
+  docintake classes show intake --yaml    to edit, import, replay, publish
+  docintake doctor                    is everything in order?""",
+        soft_wrap=True,
+    )
 
 
 if __name__ == "__main__":
