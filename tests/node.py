@@ -13,6 +13,7 @@ from typing import Any, Self
 import psutil
 from pydantic import BaseModel, SecretStr
 
+from core.contract import IntakeClient
 from core.settings import PROJECT, Settings
 
 PATIENCE = 120
@@ -46,6 +47,14 @@ def _as_text(value: Any) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     return json.dumps(value) if isinstance(value, tuple | list | dict) else str(value)
+
+
+def disconnect(client: IntakeClient) -> None:
+    """Close what a back office leaves to its process's end; no result can be waited for any more."""
+    app = client._app
+    app.backend.result_consumer.stop()
+    app.backend.client.close()
+    app.close()
 
 
 class Node:

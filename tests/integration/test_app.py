@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import redis
 from celery import Celery
-from node import PATIENCE, Node, wait_until
+from node import PATIENCE, Node, disconnect, wait_until
 from printed import pdf
 from pydantic import SecretStr
 from sqlalchemy import Engine, make_url, text
@@ -54,7 +54,10 @@ def office(
             class_sets.import_draft(connection, ClassSet(name="intake", classes=classes))
             class_sets.publish(connection, "intake")
         with Node(settings, folder) as node:
-            yield Office(settings, folder, database, node.until_ready())
+            office = Office(settings, folder, database, node.until_ready())
+            yield office
+            disconnect(office.client)
+            office.redis.close()
             # Whatever else the tests did to it, it told nobody.
             assert node.terminate()[0] == 0
             log = node.log.read_text()
