@@ -57,6 +57,8 @@ class Handle(Generic[ResultT]):
         """
         if self._task.ignored:
             raise ValueError(f"request {self.id} was sent with ignore_result: its result stands in PostgreSQL alone")
+        # Celery waits a second for news before it takes what has come already, unless it was asked about that.
+        self._task.ready()
         value = self._task.get(timeout=timeout, propagate=False)
         if isinstance(value, BaseException):
             raise _as_intake_error(value) from value
