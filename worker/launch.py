@@ -19,6 +19,7 @@ _TICK: Final = 0.1
 """Seconds between looks at the children."""
 _LONGEST_DELAY: Final = 60.0
 """Seconds; a child that keeps dying is started again at least this often."""
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PR_SET_PDEATHSIG: Final = 1
 """prctl(2): the signal that a process gets when its parent dies."""
 
@@ -42,13 +43,13 @@ class Service:
 def interrupted_by_signals() -> Iterator[None]:
     """Within the block, SIGTERM and SIGHUP raise KeyboardInterrupt as ctrl-C does, so that everything is cleaned up.
 
-    For the main thread.
+    So does SIGINT where it was to be ignored, as a shell has it for what runs in the background. For the main thread.
     """
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, interrupt) for number in _ENDING}
     try:
         yield
     finally:
