@@ -24,7 +24,7 @@ def main() -> None:
         for title, measure in (
             ("OCR of a scanned page", reading.against_rapidocr),
             ("PDF with a text layer", lambda: reading.text_layers(folder)),
-            ("Document seen before", lambda: serving.known_documents(folder)),
+            ("Documents in the worker", lambda: serving.documents(folder)),
             ("Command line", serving.command_line),
         ):
             console.print(f"[dim]Measuring: {title}[/]")
