@@ -52,6 +52,9 @@ def make_app(settings: Settings) -> Celery:
         broker_transport_options=transport,
         result_backend_transport_options={"global_keyprefix": settings.broker.key_prefix},
         result_expires=settings.broker.result_expires,
+        # Otherwise a task whose work is done fails for its caller when Redis is away just then.
+        result_backend_always_retry=True,
+        result_backend_max_sleep_between_retries_ms=1000,
         task_routes={name: {"queue": queue} for name, queue in QUEUES.items()},
         task_default_queue="classify",
         task_create_missing_queues=True,
