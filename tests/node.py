@@ -53,7 +53,9 @@ def disconnect(client: IntakeClient) -> None:
     """Close what a back office leaves to its process's end; no result can be waited for any more."""
     app = client._app
     app.backend.result_consumer.stop()
-    app.backend.client.close()
+    app.backend.client.connection_pool.disconnect()
+    app.amqp.producer_pool.force_close_all()
+    app.pool.force_close_all()
     app.close()
 
 
