@@ -48,6 +48,7 @@ def make_app(settings: Settings) -> Celery:
         task_serializer="json",
         result_serializer="json",
         accept_content=["json"],
+        broker_transport="worker.transport:Transport",
         broker_connection_retry_on_startup=True,
         broker_transport_options=transport,
         result_backend_transport_options={"global_keyprefix": settings.broker.key_prefix},

@@ -1,0 +1,142 @@
+"""Messages on a real Redis: taken in one step, so that no death of a node loses one."""
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from queue import Empty
+
+import pytest
+import redis
+from kombu import Connection, Queue
+from kombu.transport.redis import Transport as Plain
+from node import wait_until
+
+from worker.app import make_app
+from worker.transport import Channel, Transport
+
+QUEUE = Queue("papers", routing_key="papers", queue_arguments={})
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"{uuid.uuid4().hex}:"
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator["redis.Redis"]:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
+
+
+Connect = Callable[..., Connection]
+
+
+@pytest.fixture
+def connect(redis_url: str, prefix: str) -> Iterator[Connect]:
+    """Open a connection; without a transport it is ours."""
+    opened: list[Connection] = []
+
+    def connect(transport: type = Transport, **options: float) -> Connection:
+        connection = Connection(
+            redis_url, transport=transport, transport_options={"global_keyprefix": prefix, **options}
+        )
+        opened.append(connection)
+        return connection
+
+    yield connect
+    for connection in opened:
+        connection.close()
+
+
+def send(connection: Connection, *bodies: str, priority: int = 0) -> None:
+    with connection.Producer(serializer="json") as producer:
+        for body in bodies:
+            producer.publish(body, routing_key=QUEUE.name, declare=[QUEUE], exchange="", priority=priority)
+
+
+def asking(connection: Connection) -> Channel:
+    """A channel that has asked Redis for a message and has not looked at the answer."""
+    channel = connection.channel()
+    channel.basic_consume(QUEUE.name, no_ack=False, callback=lambda _: None, consumer_tag="test")
+    channel.connection.cycle._register_BRPOP(channel)
+    return channel
+
+
+def take(connection: Connection, count: int) -> list[str]:
+    """Receive and acknowledge that many messages."""
+    bodies: list[str] = []
+
+    def receive(body: str, message: object) -> None:
+        bodies.append(body)
+        message.ack()  # type: ignore[attr-defined] # kombu has no types
+
+    with connection.Consumer(QUEUE, callbacks=[receive]):
+        while len(bodies) < count:
+            connection.drain_events(timeout=30)
+    return bodies
+
+
+def test_a_node_serves_by_this_transport(settings: object) -> None:
+    with make_app(settings).connection_for_read() as connection:  # type: ignore[arg-type] # a fixture's
+        assert isinstance(connection.transport, Transport)
+
+
+def test_a_message_is_noted_before_its_taker_hears_of_it(connect: Connect, store: "redis.Redis", prefix: str) -> None:
+    send(connect(), "a letter")
+    asking(connect())
+    wait_until(lambda: not store.llen(f"{prefix}{QUEUE.name}"), "the message is taken")
+    assert (store.hlen(f"{prefix}unacked"), store.zcard(f"{prefix}unacked_index")) == (1, 1)
+    # Its taker never looked; another one gets it.
+    other = connect(visibility_timeout=0)
+    other.channel().qos.restore_visible(num=10)
+    assert take(other, 1) == ["a letter"]
+    assert not store.hlen(f"{prefix}unacked")
+
+
+def test_what_is_noted_is_what_kombu_itself_would_note(connect: Connect, store: "redis.Redis", prefix: str) -> None:
+    send(connect(), "a letter")
+    noted = []
+    for transport in (Transport, Plain):
+        connection = connect(transport, visibility_timeout=0)
+        channel = connection.channel()
+        channel.basic_consume(QUEUE.name, no_ack=False, callback=lambda _: None, consumer_tag="test")
+        channel.connection.cycle._register_BRPOP(channel)
+        if transport is Plain:
+            channel._brpop_read()
+        wait_until(lambda: store.hlen(f"{prefix}unacked"), "a note")
+        noted.append({tag: json.loads(note) for tag, note in store.hgetall(f"{prefix}unacked").items()})
+        channel.qos.restore_visible(num=10)
+    ours, theirs = noted
+    for note in theirs.values():
+        # Kombu marks what it gives out a second time.
+        note[0]["headers"].pop("redelivered", None)
+        note[0]["properties"]["delivery_info"].pop("redelivered", None)
+    assert ours == theirs
+
+
+def test_messages_come_by_priority_and_then_in_order(connect: Connect) -> None:
+    sender = connect()
+    send(sender, "bulk", priority=9)
+    send(sender, "normal", priority=3)
+    send(sender, "urgent 1", "urgent 2", priority=0)
+    assert take(connect(), 4) == ["urgent 1", "urgent 2", "normal", "bulk"]
+
+
+def test_an_empty_queue_is_waited_on_by_redis(connect: Connect) -> None:
+    channel = asking(connect())
+    for _ in range(4):
+        with pytest.raises(Empty):
+            channel._brpop_read()
+        channel._brpop_start()
+    send(connect(), "a letter")
+    connection = connect()
+    assert take(connection, 1) == ["a letter"]
+
+
+def test_what_is_no_message_does_not_stop_the_queue(connect: Connect, store: "redis.Redis", prefix: str) -> None:
+    store.lpush(f"{prefix}{QUEUE.name}", "no message")
+    channel = asking(connect())
+    with pytest.raises(ValueError, match="Expecting value"):
+        channel._brpop_read()
+    send(connect(), "a letter")
+    assert take(connect(), 1) == ["a letter"]

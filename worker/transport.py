@@ -1,0 +1,69 @@
+"""kombu's Redis transport, taking messages in one step.
+
+kombu takes a message off its queue (BRPOP) and only then notes that it is unacknowledged: a node that is killed in
+between, or stopped while Redis' answer is on its way, loses it (celery/celery#4354, #7950). Here a script does both.
+"""
+
+from queue import Empty
+from time import monotonic, time
+from typing import Any, Final
+
+from kombu.transport import redis
+
+_IDLE: Final = 0.05
+"""Seconds between looks at empty queues."""
+_TAKE: Final = """
+local unacked, index = KEYS[#KEYS], KEYS[#KEYS - 1]
+local function note(item)
+    local properties = cjson.decode(item).properties
+    local from = properties.delivery_info
+    local whole = {item, cjson.encode(from.exchange), cjson.encode(from.routing_key)}
+    redis.call('HSET', unacked, properties.delivery_tag, '[' .. table.concat(whole, ',') .. ']')
+    redis.call('ZADD', index, ARGV[1], properties.delivery_tag)
+end
+for queue = 1, #KEYS - 2 do
+    local item = redis.call('RPOP', KEYS[queue])
+    if item then
+        pcall(note, item)
+        return {KEYS[queue], item}
+    end
+end
+return false
+"""
+"""What it notes is what kombu's QoS would: delivery tag → [message, exchange, routing key], and when."""
+
+
+class Channel(redis.Channel):
+    """Where kombu waits for a message, this asks for one, and waits a moment when there was none."""
+
+    _found_none = False
+    _brpop_sent_at: Any
+    _q_for_pri: Any
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        queues = self._queue_cycle.consume(len(self.active_queues))
+        if not queues:
+            return
+        connection = self.client.connection
+        self._in_poll = connection
+        self._brpop_sent_at = monotonic()
+        if self._found_none:
+            # A list that is never filled: the wait is Redis' and not this process's, whose loop goes on.
+            connection.send_command("BRPOP", f"{self.global_keyprefix}nothing", _IDLE)
+        else:
+            names = [self._q_for_pri(queue, priority) for priority in self.priority_steps for queue in queues]
+            names += [self.unacked_index_key, self.unacked_key]
+            keys = [f"{self.global_keyprefix}{name}" for name in names]
+            connection.send_command("EVAL", _TAKE, len(keys), *keys, time())
+
+    def _brpop_read(self, **options: Any) -> Any:
+        waited, self._found_none = self._found_none, False
+        try:
+            return super()._brpop_read(**options)  # type: ignore[no-untyped-call] # kombu has no types
+        except Empty:
+            self._found_none = not waited
+            raise
+
+
+class Transport(redis.Transport):
+    Channel = Channel
