@@ -1,5 +1,6 @@
 """Real nodes for the tests: the command line in processes of their own."""
 
+import gc
 import json
 import os
 import signal
@@ -51,6 +52,8 @@ def _as_text(value: Any) -> str:
 
 def disconnect(client: IntakeClient) -> None:
     """Close what a back office leaves to its process's end; no result can be waited for any more."""
+    # Celery's results unsubscribe when they are collected, which opens a connection once more.
+    gc.collect()
     app = client._app
     app.backend.result_consumer.stop()
     app.backend.client.connection_pool.disconnect()
