@@ -11,7 +11,7 @@ from typing import Any, Final
 from kombu.transport import redis
 
 _IDLE: Final = 0.01
-"""Seconds between looks at empty queues. Redis rounds it up to its own tick, which is 1 / hz: 0.1 s unless configured."""
+"""Seconds between looks at empty queues. Redis rounds it up to its own tick of 1 / hz, which is 0.1 s by default."""
 _TAKE: Final = """
 local unacked, index = KEYS[#KEYS], KEYS[#KEYS - 1]
 local function note(item)
