@@ -1,5 +1,19 @@
 """What a back office and docintake agree on. Needs the standard library and pydantic alone."""
 
+from .answer import (
+    QUESTIONS_LIMIT,
+    AmountValue,
+    Answer,
+    AnsweredPage,
+    AnswerRequest,
+    AnswerResult,
+    DateValue,
+    Evidence,
+    IntegerValue,
+    QuestionKind,
+    Value,
+    YesNoValue,
+)
 from .classify import (
     ClassifyManyRequest,
     ClassifyManyResult,
@@ -15,32 +29,45 @@ from .client import Handle, IntakeClient, inline
 from .correct import CorrectRequest, CorrectResult
 from .document import INLINE_LIMIT, DocumentInfo, DocumentReference, Pages, Wire
 from .errors import IntakeError
-from .names import CLASSIFY, CLASSIFY_MANY, CORRECT, PRIORITIES, QUEUES
+from .names import ANSWER, CLASSIFY, CLASSIFY_MANY, CORRECT, PRIORITIES, QUEUES
 
 __all__ = [
+    "ANSWER",
     "CLASSIFY",
     "CLASSIFY_MANY",
     "CORRECT",
     "INLINE_LIMIT",
     "PRIORITIES",
+    "QUESTIONS_LIMIT",
     "QUEUES",
+    "AmountValue",
+    "Answer",
+    "AnswerRequest",
+    "AnswerResult",
+    "AnsweredPage",
     "ClassifyManyRequest",
     "ClassifyManyResult",
     "ClassifyRequest",
     "ClassifyResult",
     "CorrectRequest",
     "CorrectResult",
+    "DateValue",
     "DocumentInfo",
     "DocumentReference",
     "ErrorInfo",
+    "Evidence",
     "Handle",
     "IntakeClient",
     "IntakeError",
+    "IntegerValue",
     "ManyItem",
     "Outcome",
     "PageResult",
     "Pages",
+    "QuestionKind",
     "Reason",
+    "Value",
     "Wire",
+    "YesNoValue",
     "inline",
 ]

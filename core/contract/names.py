@@ -5,8 +5,9 @@ from typing import Final
 CLASSIFY: Final = "docintake.classify"
 CLASSIFY_MANY: Final = "docintake.classify_many"
 CORRECT: Final = "docintake.correct"
+ANSWER: Final = "docintake.answer"
 
-QUEUES: Final = {CLASSIFY: "classify", CLASSIFY_MANY: "classify", CORRECT: "classify"}
+QUEUES: Final = {CLASSIFY: "classify", CLASSIFY_MANY: "classify", CORRECT: "classify", ANSWER: "qa"}
 """Task name → the queue it is sent to."""
 
 PRIORITIES: Final = {"urgent": 0, "normal": 3, "bulk": 9}

@@ -1,0 +1,124 @@
+"""Answering questions about one document: what every way of answering has in common."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar
+
+import structlog
+
+from core.contract import ErrorInfo
+from core.contract.answer import Answer
+from core.errors import IntakeError, ModelFailure, TransientFailure
+from core.page import Page
+from core.picture import Pixels
+from core.question import Question, understand
+
+T = TypeVar("T")
+OnDevice = Callable[[Callable[[], Any]], Any]
+"""Runs a function on the one device thread and returns what it returns."""
+
+SURE: Final = 1.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentType:
+    """What the document is as a whole, and how likely; None where it is none of the known classes."""
+
+    name: str | None
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """One document to ask about.
+
+    `images` are the pages' pixels, in the order of `pages`, for answerers that need them; `document_type` says what
+    the document is, and is called at most once for each question about that. `page_count` is the whole document's.
+    """
+
+    pages: tuple[Page, ...]
+    page_count: int
+    document_type: Callable[[], DocumentType]
+    images: tuple[Pixels, ...] = ()
+
+
+class Answerer(Protocol):
+    """A way of answering. Its work has three parts: `run` alone touches the device, all questions of a document at
+    once; `prepare` and `finish` run on any thread.
+    """
+
+    fingerprint: str
+    """Names the weights and the code that answer: answers of another fingerprint are asked for anew."""
+    needs_pixels: bool
+
+    def prepare(self, inquiry: Inquiry) -> Any:
+        """What `run` needs of the document, once for all its questions."""
+
+    def run(self, prepared: Any, questions: Sequence[Question]) -> list[Any]:
+        """One output a question."""
+
+    def finish(self, prepared: Any, question: Question, output: Any) -> Answer:
+        """The answer that the output stands for: `answered` with evidence, or `not_found`."""
+
+
+def answer_questions(answerer: Answerer, inquiry: Inquiry, texts: Sequence[str], on_device: OnDevice) -> list[Answer]:
+    """One answer a question, in order. A question that cannot be answered fails alone.
+
+    Raises TransientFailure, where all of them are to be asked again.
+    """
+    questions = [understand(text) for text in texts]
+    if all(page.is_blank for page in inquiry.pages):
+        return [not_found(question, SURE) for question in questions]
+    prepared = answerer.prepare(inquiry)
+    outputs = _run(answerer, prepared, questions, on_device)
+    return [
+        _finish(answerer, prepared, question, output) for question, output in zip(questions, outputs, strict=True)
+    ]
+
+
+def not_found(question: Question, confidence: float) -> Answer:
+    """That the document does not hold the answer."""
+    return Answer(question=question.text, kind=question.kind, status="not_found", confidence=confidence)
+
+
+def _run(answerer: Answerer, prepared: Any, questions: Sequence[Question], on_device: OnDevice) -> list[Any]:
+    """The outputs, with the error in place of each that could not be had: a failing batch is halved."""
+    try:
+        outputs: list[Any] = on_device(lambda: answerer.run(prepared, questions))
+    except TransientFailure:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a model raises belongs to the question that made it raise
+        if len(questions) == 1:
+            return [error]
+        middle = len(questions) // 2
+        return [
+            *_run(answerer, prepared, questions[:middle], on_device),
+            *_run(answerer, prepared, questions[middle:], on_device),
+        ]
+    return outputs
+
+
+def _finish(answerer: Answerer, prepared: Any, question: Question, output: Any) -> Answer:
+    try:
+        if isinstance(output, Exception):
+            raise output
+        return answerer.finish(prepared, question, output)
+    except TransientFailure:
+        raise
+    except Exception as error:
+        failure = error if isinstance(error, IntakeError) else _unexpected(error)
+        # The question itself may be private: it is not logged.
+        log.exception("question failed", code=failure.code)
+        return Answer(
+            question=question.text,
+            kind=question.kind,
+            status="failed",
+            confidence=0,
+            error=ErrorInfo(kind="failed", code=failure.code, message=failure.message),
+        )
+
+
+def _unexpected(error: Exception) -> ModelFailure:
+    return ModelFailure("unexpected", f"{type(error).__name__} while answering; the log of the node has more")
