@@ -4,6 +4,7 @@ import ctypes
 import re
 import string
 import unicodedata
+from collections.abc import Iterator
 from typing import Any, Final
 
 import pypdfium2.raw as pdfium
@@ -12,6 +13,9 @@ from core.page import Line
 
 # How PDFium writes a hyphen at the end of a line whose word it joined with the rest on the next line.
 _JOINED: Final = dict.fromkeys((0x2, 0xFFFE, 0xAD))
+_WORD_GAP: Final = 1.4
+"""Heights of the row that a word stands off the one before it, at most: justified text needs more than one."""
+_OVERLAP: Final = 0.5
 _EDGES: Final = " \t.,;:!?()[]{}<>\"'“”‘’«»…·•*_-–—/\\|#$€£¥%&+=@~`^°®©™"  # noqa: RUF001 - meant
 _LEADER: Final = re.compile(r"[._\-…]{4,}")
 _PLAIN: Final = re.compile(
@@ -31,13 +35,12 @@ def text_lines(page: Any, width: int, height: int) -> tuple[Line, ...]:
     text_page = page.get_textpage()
     try:
         codes = [pdfium.FPDFText_GetUnicode(text_page, index) for index in range(text_page.count_chars())]
-        lines, start = [], 0
+        lines: list[Line] = []
+        start = 0
         for end, code in enumerate([*codes, 0x0A]):
             if code not in (0x0A, 0x0D):
                 continue
-            text = _text(codes[start:end])
-            if text:
-                lines.append(Line(text, _box(page, text_page, range(start, end), (width, height))))
+            lines += _cells(page, text_page, codes, range(start, end), (width, height))
             start = end + 1
         return tuple(lines)
     finally:
@@ -61,6 +64,32 @@ def oddity(text: str) -> float:
 
 def _is_odd(word: str) -> bool:
     return len(word) > 1 and (_PLAIN.fullmatch(word) is None or _CAMEL.search(word) is not None)
+
+
+def _cells(page: Any, text_page: Any, codes: list[int], line: range, size: tuple[int, int]) -> Iterator[Line]:
+    """One row of the page, parted where its words stand far apart: what stands in two columns is no sentence."""
+    _, top, _, bottom = _box(page, text_page, line, size)
+    height = bottom - top
+    cell: range | None = None
+    right = 0.0
+    for word in _words(codes, line):
+        left, _, end, _ = _box(page, text_page, word, size)
+        if cell is not None and not -_OVERLAP * height <= left - right <= _WORD_GAP * height:
+            yield Line(_text(codes[cell.start : cell.stop]), _box(page, text_page, cell, size))
+            cell = None
+        cell = range(word.start if cell is None else cell.start, word.stop)
+        right = end
+    if cell is not None:
+        yield Line(_text(codes[cell.start : cell.stop]), _box(page, text_page, cell, size))
+
+
+def _words(codes: list[int], line: range) -> Iterator[range]:
+    start = line.start
+    for index in range(line.start, line.stop + 1):
+        if index == line.stop or not _text(codes[index : index + 1]):
+            if _text(codes[start:index]):
+                yield range(start, index)
+            start = index + 1
 
 
 def _text(codes: list[int]) -> str:

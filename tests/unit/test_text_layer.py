@@ -1,6 +1,8 @@
 import pytest
 
+from core.pdf import Pdf
 from core.text_layer import oddity
+from samples.paper import Paper
 
 LETTER = """Dear Ms O'Brien, thank you for your order no. AX-2041/7 of 3 March 2024.
 The amount of $1,204.50 (incl. VAT) is due within 30 days; please pay into account DE89 3704 0044 0532 0130 00.
@@ -36,3 +38,13 @@ def test_what_people_write_is_hardly_odd(text: str) -> None:
 )
 def test_what_nobody_writes_is_odd(text: str) -> None:
     assert oddity(text) > 0.4
+
+
+def test_what_stands_in_two_columns_is_two_lines() -> None:
+    paper = Paper()
+    for y, row in ((100, ("Invoice number", "Due date")), (114, ("4711", "3 March 2024"))):
+        paper.text(60, y, row[0])
+        paper.text(260, y, row[1])
+    lines = Pdf(paper.to_pdf()).page(1).lines
+    assert [line.text for line in lines] == ["Invoice number", "Due date", "4711", "3 March 2024"]
+    assert lines[0].box[2] < lines[1].box[0]
