@@ -38,8 +38,9 @@ class Pdf:
         """Raises RejectedInput(`unreadable`)."""
         try:
             page = self._document[number - 1]
-            if page.formenv and page.flatten() == pdfium.FLATTEN_SUCCESS:
-                # What was filled in is part of the page's content only once the page is loaded again.
+            # pypdfium2's own `flatten` is for forms alone; people write into other documents, too.
+            if pdfium.FPDFPage_Flatten(page, pdfium.FLAT_NORMALDISPLAY) == pdfium.FLATTEN_SUCCESS:
+                # What was filled in or written over it is part of the page's content once the page is loaded again.
                 page.close()
                 page = self._document[number - 1]
         except pypdfium2.PdfiumError as error:

@@ -34,12 +34,13 @@ def pdf(
     pages: int = 1,
     box: tuple[float, float] = (612, 792),
     filled_in: str | None = None,
+    written_over: str | None = None,
     password: bool = False,
 ) -> bytes:
     """A PDF whose every page shows `scan` over all of it and carries `lines`, one at 720, 700, 680… points.
 
     With a scan the text is invisible, as that of a scanner's own OCR. `filled_in` is what stands in its one form
-    field; with `password` the file asks for one.
+    field, `written_over` what somebody typed over the page with a viewer; with `password` the file asks for one.
     """
     objects: list[bytes] = [b"", b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>"]
 
@@ -63,10 +64,20 @@ def pdf(
     drawn = add(f"<</Length {len(content)}>>stream\n".encode() + content + b"\nendstream")
     form = b""
     annotations = b""
-    if filled_in is not None:
-        look = f"BT /F 12 Tf 4 6 Td ({filled_in}) Tj ET".encode()
+
+    def appearance_of(text: str) -> int:
+        look = f"BT /F 12 Tf 4 6 Td ({text}) Tj ET".encode()
         head = f"<</Subtype/Form/BBox[0 0 200 20]/Resources<</Font<</F 2 0 R>>>>/Length {len(look)}>>"
-        appearance = add(head.encode() + b"stream\n" + look + b"\nendstream")
+        return add(head.encode() + b"stream\n" + look + b"\nendstream")
+
+    if written_over is not None:
+        note = add(
+            f"<</Type/Annot/Subtype/FreeText/Contents({written_over})/Rect[72 460 272 480]/F 4"
+            f"/DA(/F 12 Tf 0 g)/AP<</N {appearance_of(written_over)} 0 R>>>>".encode()
+        )
+        annotations = f"/Annots[{note} 0 R]".encode()
+    if filled_in is not None:
+        appearance = appearance_of(filled_in)
         field = add(
             f"<</Type/Annot/Subtype/Widget/FT/Tx/T(name)/V({filled_in})/Rect[72 500 272 520]/F 4"
             f"/DA(/F 12 Tf 0 g)/AP<</N {appearance} 0 R>>>>".encode()

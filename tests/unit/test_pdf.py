@@ -30,6 +30,13 @@ def test_what_was_filled_into_a_form_is_read_and_drawn() -> None:
     assert page.render().pixels[top:bottom, left:right].min() < 128
 
 
+def test_what_was_typed_over_a_page_is_read_and_drawn() -> None:
+    page = Pdf(pdf(["Your name:"], written_over="Ada Lovelace")).page(1)
+    assert [line.text for line in page.lines] == ["Your name:", "Ada Lovelace"]
+    left, top, right, bottom = (int(side) for side in page.lines[1].box)
+    assert page.render().pixels[top:bottom, left:right].min() < 128
+
+
 @pytest.mark.parametrize(
     ("content", "is_good"),
     [
