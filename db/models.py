@@ -15,6 +15,7 @@ from sqlalchemy import (
     ForeignKey,
     Identity,
     Index,
+    Integer,
     MetaData,
     Text,
     UniqueConstraint,
@@ -29,6 +30,7 @@ _COLUMN_TYPES: Final = {
     float: Double(),
     datetime: DateTime(timezone=True),
     list[str]: ARRAY(Text()),
+    list[int]: ARRAY(Integer()),
     dict[str, Any]: JSONB(none_as_null=True),
 }
 
@@ -55,7 +57,7 @@ class Document(Base):
     """A document that was seen, by the SHA-256 of its bytes: its public `document_id`.
 
     It has no states: it is written once, and only the place to fetch it from may change. Deleting it deletes its
-    pages, features, classifications and corrections.
+    pages, features, classifications, corrections, inquiries and answers.
     """
 
     __tablename__ = "documents"
@@ -89,6 +91,7 @@ class Page(Base):
     height: Mapped[int]  # pixels
     source: Mapped[Source] = mapped_column(Text)
     lines: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    turns: Mapped[int] = mapped_column(server_default=text("0"))  # quarters, counter-clockwise, that made it upright
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
@@ -259,4 +262,49 @@ class Correction(Base):
     correction_task_id: Mapped[str] = mapped_column(unique=True)
     by: Mapped[str]
     note: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Inquiry(Base):
+    """An answer task's result, whole in `result`; the other columns are for looking up. No states: written once."""
+
+    __tablename__ = "inquiries"
+    __table_args__ = (
+        Index("inquiries_sha256", "sha256", "created_at"),
+        Index("inquiries_external_id", "external_id", postgresql_where=text("external_id IS NOT NULL")),
+    )
+
+    task_id: Mapped[str] = mapped_column(ForeignKey("jobs.task_id", ondelete="CASCADE"), primary_key=True)
+    sha256: Mapped[str] = mapped_column(ForeignKey("documents.sha256", ondelete="CASCADE"))
+    result: Mapped[dict[str, Any]]
+    external_id: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Answer(Base):
+    """What one reader answers to one question about these pages of a document, so that it is not asked again.
+
+    `asked` is the SHA-256 of pages, question and reader, which may be too long for an index. It has no states:
+    written once, and never for a question that failed; another reader's version is another row.
+    """
+
+    __tablename__ = "answers"
+    __table_args__ = (
+        CheckConstraint("asked ~ '^[0-9a-f]{64}$'", name="asked"),
+        CheckConstraint("kind IN ('document_type', 'counting', 'extraction', 'verification')", name="kind"),
+        CheckConstraint("status IN ('answered', 'not_found')", name="status"),
+        CheckConstraint("confidence BETWEEN 0 AND 1", name="confidence"),
+    )
+
+    sha256: Mapped[str] = mapped_column(ForeignKey("documents.sha256", ondelete="CASCADE"), primary_key=True)
+    asked: Mapped[str] = mapped_column(primary_key=True)
+    pages: Mapped[list[int]]  # those that were read
+    question: Mapped[str]
+    reader: Mapped[str]
+    kind: Mapped[str]
+    status: Mapped[str]
+    answer: Mapped[str | None]
+    value: Mapped[dict[str, Any] | None]
+    confidence: Mapped[float]
+    evidence: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

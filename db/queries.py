@@ -4,6 +4,8 @@ What belongs together is put together by the caller, inside `transaction(engine)
 `transaction` turns those that are likely to pass into TransientFailure.
 """
 
+import hashlib
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -14,7 +16,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as insert_or
 from sqlalchemy.orm import aliased
 
-from core.contract import ClassifyResult
+from core.contract import Answer, AnswerResult, ClassifyResult
 from db import models
 from db.models import EndState, JobState, OpenState, Source, VersionState
 
@@ -122,7 +124,7 @@ class Correction:
 
 
 class ReadPage(Protocol):
-    """A page as core.page knows it: `to_json` gives `number`, `width`, `height`, `source` and `lines`."""
+    """A page as core.page knows it: `to_json` gives `number`, `width`, `height`, `source`, `lines` and `turns`."""
 
     def to_json(self) -> dict[str, Any]: ...
 
@@ -324,7 +326,14 @@ def put_pages(connection: Connection, sha256: str, reader: str, pages: Sequence[
 def get_pages(connection: Connection, sha256: str, reader: str, numbers: Collection[int]) -> list[dict[str, Any]]:
     """Those of the pages that `reader` has read, in page order, each as core.page's `Page.from_json` takes it."""
     rows = connection.execute(
-        select(models.Page.number, models.Page.width, models.Page.height, models.Page.source, models.Page.lines)
+        select(
+            models.Page.number,
+            models.Page.width,
+            models.Page.height,
+            models.Page.source,
+            models.Page.lines,
+            models.Page.turns,
+        )
         .where(models.Page.sha256 == sha256, models.Page.reader == reader, models.Page.number.in_(numbers))
         .order_by(models.Page.number)
     )
@@ -662,3 +671,68 @@ def list_corrections(connection: Connection, class_set: str) -> list[Correction]
         .order_by(models.Correction.id)
     )
     return [Correction(**row._mapping) for row in rows]
+
+
+# Questions and their answers
+
+
+def put_answers(
+    connection: Connection, sha256: str, pages: Sequence[int], readers: Mapping[str, str], answers: Sequence[Answer]
+) -> None:
+    """Keep what was answered from these pages, each by the reader of its question; what is there stays as it is."""
+    rows = [
+        {
+            "sha256": sha256,
+            "asked": _asked(pages, answer.question, readers[answer.question]),
+            "pages": list(pages),
+            "reader": readers[answer.question],
+            **answer.model_dump(mode="json", exclude={"error"}),
+        }
+        for answer in answers
+    ]
+    if rows:
+        rows.sort(key=lambda row: row["asked"])
+        connection.execute(insert_or(models.Answer).on_conflict_do_nothing(), rows)
+
+
+def get_answers(
+    connection: Connection, sha256: str, pages: Sequence[int], readers: Mapping[str, str]
+) -> dict[str, Answer]:
+    """Question → answer, for those that its reader has answered from these pages."""
+    asked = [_asked(pages, question, reader) for question, reader in readers.items()]
+    rows = connection.execute(
+        select(
+            models.Answer.question,
+            models.Answer.kind,
+            models.Answer.status,
+            models.Answer.answer,
+            models.Answer.value,
+            models.Answer.confidence,
+            models.Answer.evidence,
+        ).where(models.Answer.sha256 == sha256, models.Answer.asked.in_(asked))
+    )
+    return {row.question: Answer.model_validate(dict(row._mapping)) for row in rows}
+
+
+def _asked(pages: Sequence[int], question: str, reader: str) -> str:
+    return hashlib.sha256(json.dumps([list(pages), question, reader]).encode()).hexdigest()
+
+
+def put_inquiry(connection: Connection, result: AnswerResult) -> None:
+    """Keep an answer task's result; nothing happens when it has one. Its job and document must be there."""
+    connection.execute(
+        insert_or(models.Inquiry)
+        .values(
+            task_id=result.task_id,
+            sha256=result.document.document_id,
+            result=result.model_dump(mode="json"),
+            external_id=result.external_id,
+        )
+        .on_conflict_do_nothing(index_elements=[models.Inquiry.task_id])
+    )
+
+
+def get_inquiry(connection: Connection, task_id: str) -> dict[str, Any] | None:
+    """An answer task's result as `AnswerResult.model_validate` takes it."""
+    statement = select(models.Inquiry.result).where(models.Inquiry.task_id == task_id)
+    return connection.execute(statement).scalar_one_or_none()

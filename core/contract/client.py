@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from .answer import AnswerRequest, AnswerResult
 from .classify import MANY_LIMIT, ClassifyManyRequest, ClassifyManyResult, ClassifyRequest, ClassifyResult, ManyItem
 from .correct import CorrectRequest, CorrectResult
 from .document import INLINE_LIMIT, DocumentReference, Wire
 from .errors import IntakeError
-from .names import CLASSIFY, CLASSIFY_MANY, CORRECT, PRIORITIES, QUEUES
+from .names import ANSWER, CLASSIFY, CLASSIFY_MANY, CORRECT, PRIORITIES, QUEUES
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -165,6 +166,31 @@ class IntakeClient:
             )
             for start in range(0, len(references), MANY_LIMIT)
         ]
+
+    def answer(
+        self,
+        document: str | DocumentReference,
+        questions: str | Sequence[str],
+        *,
+        pages: str | None = None,
+        external_id: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        priority: str = "normal",
+        task_id: str | None = None,
+        ignore_result: bool = False,
+    ) -> Handle[AnswerResult]:
+        """Ask about one document; all that is asked about it at once costs little more than one question.
+
+        Options are those of `classify`. Raises pydantic.ValidationError when the request is not one.
+        """
+        request = AnswerRequest(
+            document=_reference(document),
+            questions=[questions] if isinstance(questions, str) else list(questions),
+            pages=pages,
+            external_id=external_id,
+            metadata=metadata or {},
+        )
+        return Handle(self._send(ANSWER, request, priority, task_id, ignore_result), AnswerResult)
 
     def correct(
         self,
