@@ -49,16 +49,18 @@ class Picture:
         pillow_heif.register_heif_opener()
         # Pillow's own guard only warns up to twice its limit: ours stands in `page`.
         Image.MAX_IMAGE_PIXELS = None
+        self._content = content
+        self._format = _FORMATS[media_type]
         self._max_pixels = max_pixels
         with _decoding():
-            # Only the decoder of the sniffed type may touch the bytes.
-            self._image = Image.open(io.BytesIO(content), formats=[_FORMATS[media_type]])
-            self.page_count = getattr(self._image, "n_frames", 1) if media_type == "image/tiff" else 1
+            image = self._open()
+            self.page_count = getattr(image, "n_frames", 1) if media_type == "image/tiff" else 1
 
     def page(self, number: int) -> Raster:
         """Decode one page. Raises RejectedInput: `too_many_pixels`, before anything is decoded, or `unreadable`."""
-        image = self._image
         with _decoding():
+            # Opened for each page: a JPEG that was decoded at a part of its size no longer tells the whole.
+            image = self._open()
             image.seek(number - 1)
         width, height = image.size
         if width * height > self._max_pixels:
@@ -78,6 +80,10 @@ class Picture:
             if max(upright.size) > LONGEST_SIDE:
                 upright.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS, reducing_gap=2)
             return Raster(np.asarray(upright), width, height)
+
+    def _open(self) -> Image.Image:
+        # Only the decoder of the sniffed type may touch the bytes.
+        return Image.open(io.BytesIO(self._content), formats=[self._format])
 
 
 @contextmanager

@@ -124,9 +124,10 @@ def test_of_what_moves_only_the_first_frame_is_a_page(kind: str) -> None:
 
 def test_a_large_page_is_scaled_down_and_keeps_its_own_size() -> None:
     for kind in ("PNG", "JPEG"):
-        raster = opened(file_of(PAPER.resize((6000, 4000)), kind), kind, max_pixels=10**8).page(1)
-        assert max(raster.pixels.shape) <= LONGEST_SIDE
-        assert (raster.width, raster.height) == (6000, 4000)
+        document = opened(file_of(PAPER.resize((6000, 4000)), kind), kind, max_pixels=10**8)
+        for raster in (document.page(1), document.page(1)):
+            assert max(raster.pixels.shape) <= LONGEST_SIDE
+            assert (raster.width, raster.height) == (6000, 4000)
 
 
 def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded() -> None:
