@@ -21,13 +21,17 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page: 1-based `number`, size in pixels, lines in reading order, and where the text came from."""
+    """One page: 1-based `number`, size in pixels, lines in reading order, and where the text came from.
+
+    `turns` are the quarter turns, counter-clockwise, that made it upright.
+    """
 
     number: int
     width: int
     height: int
     source: Source
     lines: tuple[Line, ...]
+    turns: int = 0
 
     @property
     def is_blank(self) -> bool:
@@ -43,4 +47,4 @@ class Page:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
         lines = tuple(Line(line["text"], tuple(line["box"]), line["confidence"]) for line in value["lines"])
-        return cls(value["number"], value["width"], value["height"], value["source"], lines)
+        return cls(value["number"], value["width"], value["height"], value["source"], lines, value.get("turns", 0))

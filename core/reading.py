@@ -1,8 +1,8 @@
-"""Reading documents: a pool of killable processes that turn bytes into pages of text."""
+"""Reading documents: a pool of killable processes that turn bytes into pages of text, and into pixels."""
 
 import os
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -13,12 +13,13 @@ from core import settings
 from core.documents import Document, choose_pages
 from core.errors import RejectedInput, TransientFailure
 from core.page import Page
+from core.picture import Pixels
 from core.reading_process import Crashed, ReadingProcess
 
 Result = TypeVar("Result")
 
 _ENGINES: Final = ("rapidocr", "onnxruntime", "pypdfium2", "pillow", "pillow-heif")
-READER: Final = "/".join((*(f"{name}-{version(name)}" for name in _ENGINES), "1"))
+READER: Final = "/".join((*(f"{name}-{version(name)}" for name in _ENGINES), "2"))
 """Names the engines (models come inside the first) and this code's version: pages of another READER are read anew."""
 
 
@@ -60,12 +61,15 @@ class Reader:
                 f"the document has {page_count} pages; {self._limits.max_pages} are allowed (max_pages): split it",
             )
         numbers = choose_pages(pages, page_count, self._limits)
-        reads = [self._schedule(partial(_read_page, document, number)) for number in numbers]
-        try:
-            return ReadDocument(page_count, tuple(self._result(read) for read in reads))
-        finally:
-            for read in reads:
-                read.cancel()
+        return ReadDocument(page_count, self._side_by_side([partial(_read, document, number) for number in numbers]))
+
+    def render(self, document: Document, pages: Sequence[Page]) -> tuple[Pixels, ...]:
+        """The pixels of pages that were read from the document, upright as their boxes are: of a page's own shape,
+        but at most LONGEST_SIDE long.
+
+        Raises as `read` does.
+        """
+        return self._side_by_side([partial(_render, document, page) for page in pages])
 
     def close(self) -> None:
         """Kill the processes. Whoever still waits for a page gets TransientFailure(`reader_closed`)."""
@@ -73,6 +77,14 @@ class Reader:
         for process in self._processes:
             process.close()
         self._threads.shutdown()
+
+    def _side_by_side(self, questions: Sequence[Callable[[ReadingProcess], Result]]) -> tuple[Result, ...]:
+        asked = [self._schedule(question) for question in questions]
+        try:
+            return tuple(self._result(future) for future in asked)
+        finally:
+            for future in asked:
+                future.cancel()
 
     def _schedule(self, question: Callable[[ReadingProcess], Result]) -> Future[Result]:
         try:
@@ -102,8 +114,12 @@ class Reader:
             self._idle.put(process)
 
 
-def _read_page(document: Document, number: int, process: ReadingProcess) -> Page:
+def _read(document: Document, number: int, process: ReadingProcess) -> Page:
     return process.read(document, number)
+
+
+def _render(document: Document, page: Page, process: ReadingProcess) -> Pixels:
+    return process.render(document, page)
 
 
 def _closed() -> TransientFailure:

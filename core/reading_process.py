@@ -1,7 +1,8 @@
 """One process that reads pages and may be killed: both ends of it.
 
 Whatever decodes, renders or recognises hostile bytes runs here and nowhere else. The two ends talk over a socket in
-JSON, never in pickles: a document that takes the process over must not get at the parent through its answers.
+JSON and plain pixels, never in pickles: a document that takes the process over must not get at the parent through
+its answers.
 """
 
 import json
@@ -17,13 +18,20 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from core import settings
 from core.documents import Document
 from core.errors import ModelFailure, RejectedInput, TransientFailure
 from core.page import Page
+from core.picture import LONGEST_SIDE, Pixels
 
 _KEPT_ENVIRONMENT: Final = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "VIRTUAL_ENV")
 _ROOT: Final = str(Path(__file__).resolve().parent.parent)
+_LONGEST_ANSWER: Final = 256 * 1024**2
+"""Bytes. A page of a PDF may be dense; a process that was taken over may not fill the parent's memory."""
+_LONGEST_RENDERED: Final = LONGEST_SIDE + 1
+"""Pixels: PDFium rounds up."""
 
 
 class Crashed(Exception):
@@ -66,14 +74,19 @@ class ReadingProcess:
 
     def page_count(self, document: Document) -> int:
         """See `read` for what is raised."""
-        return int(self._ask(document, None)["page_count"])
+        return int(self._ask(document, "page_count"))
 
     def read(self, document: Document, number: int) -> Page:
         """Read one page.
 
         Raises RejectedInput as the decoders do, and `reading_timeout`, `reading_memory`; Crashed; ModelFailure.
         """
-        return Page.from_json(self._ask(document, number)["page"])
+        return Page.from_json(self._ask(document, "page", number))
+
+    def render(self, document: Document, page: Page) -> Pixels:
+        """The pixels of a page that was read, upright. Raises as `read` does."""
+        pixels: Pixels = self._ask(document, "pixels", page.number, page.turns)
+        return pixels
 
     def close(self) -> None:
         """Kill the process, also while another thread waits for it; that thread gets TransientFailure."""
@@ -82,7 +95,7 @@ class ReadingProcess:
         if (process := self._process) is not None:
             process.wait()
 
-    def _ask(self, document: Document, number: int | None) -> Any:
+    def _ask(self, document: Document, wanted: str, number: int = 1, turns: int = 0) -> Any:
         if self._process is None or self._process.poll() is not None:
             self._stop()
             self.start()
@@ -96,13 +109,14 @@ class ReadingProcess:
                 connection.recv_bytes()
                 self._is_ready = True
             is_new = self._holds != document.sha256
-            question = {"number": number, "media_type": document.media_type, "is_new": is_new}
+            question = {"wanted": wanted, "number": number, "turns": turns}
+            question |= {"media_type": document.media_type, "is_new": is_new}
             connection.send_bytes(json.dumps(question).encode())
             if is_new:
                 self._holds = None
                 connection.send_bytes(document.content)
-            answer = json.loads(connection.recv_bytes())
-        except (EOFError, OSError, ValueError) as error:
+            answer = _receive(connection, wanted)
+        except (EOFError, OSError, ValueError, RecursionError) as error:
             self._stop()
             if self._closed:
                 raise TransientFailure("reader_closed", "this node is shutting down; try again") from error
@@ -125,7 +139,7 @@ class ReadingProcess:
             self._stop()
             raise ModelFailure("reading_failed", answer["failed"])
         self._holds = document.sha256
-        return answer
+        return answer[wanted]
 
     def _kill_late(self, late: threading.Event) -> None:
         late.set()
@@ -141,6 +155,25 @@ class ReadingProcess:
             self._process.wait()
             self._connection.close()
         self._process = None
+
+
+def _receive(connection: Connection, wanted: str) -> dict[str, Any]:
+    """What the child answers: what is wanted, `rejected` or `failed`.
+
+    A child that was taken over may say anything else: EOFError, OSError, ValueError or RecursionError.
+    """
+    answer = json.loads(connection.recv_bytes(_LONGEST_ANSWER))
+    match answer:
+        case {"pixels": [int(height), int(width)]} if wanted == "pixels":
+            if not (0 < height <= _LONGEST_RENDERED and 0 < width <= _LONGEST_RENDERED):
+                raise ValueError("more pixels than a page has")
+            pixels = np.frombuffer(connection.recv_bytes(height * width * 3), np.uint8)
+            return {"pixels": pixels.reshape(height, width, 3)}
+        case {"rejected": [str(), str()]} | {"failed": str()}:
+            return dict(answer)
+        case dict() if wanted in answer and wanted != "pixels":
+            return dict(answer)
+    raise ValueError("no answer")
 
 
 @dataclass(slots=True)
@@ -172,6 +205,15 @@ class _Desk:
         finally:
             page.close()
 
+    def render(self, number: int, turns: int) -> Pixels:
+        from core.pdf import Pdf
+
+        raster = page = self.document.page(number)
+        if isinstance(self.document, Pdf):
+            raster = page.render()
+            page.close()
+        return np.rot90(raster.pixels, turns)
+
     def _recognize(self, number: int, raster: Any) -> Page:
         if self.recognizer is None:
             from core.recognition import Recognizer
@@ -198,15 +240,24 @@ def serve(handle: int, memory: int, max_pixels: int) -> None:
             content = connection.recv_bytes() if question["is_new"] else None
         except (EOFError, OSError):
             return
-        connection.send_bytes(json.dumps(_answer(desk, question, content)).encode())
+        answer = _answer(desk, question, content)
+        pixels = answer.get("pixels")
+        if pixels is not None:
+            answer["pixels"] = pixels.shape[:2]
+        connection.send_bytes(json.dumps(answer).encode())
+        if pixels is not None:
+            connection.send_bytes(pixels.tobytes())
 
 
 def _answer(desk: _Desk, question: dict[str, Any], content: bytes | None) -> dict[str, Any]:
     try:
         if content is not None:
             desk.open(content, question["media_type"])
-        if question["number"] is None:
-            return {"page_count": desk.document.page_count}
+        match question["wanted"]:
+            case "page_count":
+                return {"page_count": desk.document.page_count}
+            case "pixels":
+                return {"pixels": desk.render(question["number"], question["turns"])}
         return {"page": desk.read(question["number"]).to_json()}
     except RejectedInput as error:
         return {"rejected": [error.code, error.message]}

@@ -53,7 +53,7 @@ class Recognizer:
         if turns % 2:
             scale, size = scale[::-1], size[::-1]
         upright = tuple(_scaled(line, scale, size) for line in _in_reading_order(lines))
-        return Page(number, *size, "ocr" if upright else "blank", upright)
+        return Page(number, *size, "ocr" if upright else "blank", upright, turns)
 
     def _read(self, pixels: Pixels, may_turn: bool = True) -> tuple[int, list[Line]]:
         """The quarter turns, counter-clockwise, that made the page upright, and its lines in pixels after them."""

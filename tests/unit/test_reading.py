@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+from PIL import Image
 from printed import RECEIPT, file_of, pdf, picture
 
 from core.documents import Document
 from core.errors import ModelFailure, RejectedInput, TransientFailure
 from core.page import Page
+from core.picture import LONGEST_SIDE, Pixels
 from core.reading import READER, Reader
 from core.settings import Documents, Reading
 
@@ -88,6 +91,65 @@ def test_many_threads_share_the_processes(reader: Reader) -> None:
     with ThreadPoolExecutor(16) as threads:
         texts = list(threads.map(lambda document: reader.read(document, "all").pages[0].text, documents))
     assert texts == [f"Letter number {number}" for number in range(40)]
+
+
+def prints_in_its_boxes(page: Page, pixels: Pixels) -> bool:
+    """Whether ink stands in the box of every line, and next to none outside of them."""
+    scale = pixels.shape[1] / page.width
+    ink = pixels.min(axis=2) < 128
+    whole = np.count_nonzero(ink)
+    for line in page.lines:
+        left, top, right, bottom = (int(side * scale) for side in line.box)
+        if not ink[top : bottom + 1, left : right + 1].any():
+            return False
+        ink[max(top - 6, 0) : bottom + 7, max(left - 6, 0) : right + 7] = False
+    return bool(page.lines) and np.count_nonzero(ink) < whole / 100
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_pixels_of_a_page_are_upright_as_its_boxes_are(reader: Reader, degrees: int) -> None:
+    scan = Document.of(file_of(picture().rotate(degrees, expand=True)))
+    pages = reader.read(scan, "all").pages
+    (pixels,) = reader.render(scan, pages)
+    assert np.array_equal(pixels, np.asarray(picture()))
+    assert prints_in_its_boxes(pages[0], pixels)
+
+
+def test_pixels_of_a_pdf_are_those_of_the_pages_asked_for(reader: Reader) -> None:
+    blank_then_scan = Document.of(pdf(scan=picture(size=(1224, 1584))))
+    for document, pages in ((TEXT, "2-3"), (blank_then_scan, "all")):
+        read = reader.read(document, pages).pages
+        for page, pixels in zip(read, reader.render(document, read), strict=True):
+            assert pixels.shape == (page.height, page.width, 3)
+            assert prints_in_its_boxes(page, pixels)
+
+
+def test_pixels_of_a_large_page_are_scaled_down_and_keep_its_shape(reader: Reader) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    large = Document.of(file_of(picture().resize((4000, 6000)).rotate(90, expand=True), "JPEG", exif=exif))
+    for _ in range(3):  # whichever process reads it, and however often: a JPEG is decoded at a part of its size
+        (page,) = reader.read(large, "all").pages
+        (pixels,) = reader.render(large, [page])
+        assert (page.width, page.height) == (4000, 6000)
+        assert max(pixels.shape) == LONGEST_SIDE
+        assert abs(pixels.shape[1] / pixels.shape[0] - page.width / page.height) < 0.01
+        assert prints_in_its_boxes(page, pixels)
+
+
+def test_what_cannot_be_rendered_is_refused_with_its_code(reader: Reader) -> None:
+    page = Page(1, 640, 420, "ocr", ())
+    with pytest.raises(RejectedInput) as caught:
+        reader.render(Document.of(file_of(picture())[:2000]), [page])
+    assert caught.value.code == "unreadable"
+    assert reader.render(SCAN, [page])[0].shape == (420, 640, 3)
+
+
+def test_a_process_that_dies_while_it_renders_is_replaced_and_the_page_rendered_again(single: Reader) -> None:
+    victim = newest_process()
+    victim.suspend()
+    threading.Timer(0.5, victim.kill).start()
+    assert single.render(SCAN, [Page(1, 640, 420, "ocr", ())])[0].shape == (420, 640, 3)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ def test_a_page_is_read_upright_whichever_way_it_lies(recognizer: Recognizer, de
     upright = picture()
     page = read(recognizer, upright.rotate(degrees, expand=True))
     assert (page.width, page.height) == upright.size
+    assert page.turns == -degrees // 90 % 4
     assert [line.text.replace(" ", "")[:6] for line in page.lines] == [line.replace(" ", "")[:6] for line in RECEIPT]
     for row, line in enumerate(page.lines):
         assert abs(line.box[0] - 40) < 15

@@ -1,0 +1,65 @@
+import sys
+from pathlib import Path
+
+import pytest
+from printed import file_of, picture
+
+from core.documents import Document
+from core.page import Page
+from core.reading_process import Crashed, ReadingProcess
+from core.settings import Documents, Reading
+
+SCAN = Document.of(file_of(picture()))
+PAGE = Page(1, 640, 420, "ocr", ())
+
+TAKEN_OVER = """
+import sys
+from multiprocessing.connection import Connection
+connection = Connection(int(sys.argv[1]))
+connection.send_bytes(b"ready")
+connection.recv_bytes(), connection.recv_bytes()
+for message in {messages!r}:
+    connection.send_bytes(message)
+connection.recv_bytes()
+"""
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [b'{"pixels": [2, 2]}', bytes(11)],
+        [b'{"pixels": [2, 2]}', bytes(13)],
+        [b'{"pixels": [2, 2]}', b""],
+        [b'{"pixels": [2, 2, 3]}', bytes(12)],
+        [b'{"pixels": [-2, -2]}', bytes(12)],
+        [b'{"pixels": [0, 2]}', b""],
+        [b'{"pixels": [1000000000, 1000000000]}', b""],
+        [b'{"pixels": [1.0, 1]}', bytes(3)],
+        [b'{"pixels": null}'],
+        [b'{"page": {}}'],
+        [b'{"rejected": [1, 2]}'],
+        [b'{"rejected": []}'],
+        [b'{"failed": {}}'],
+        [b"[]"],
+        [b"null"],
+        [b"\xff"],
+        [b"[" * 100_000],
+    ],
+    ids=lambda messages: repr(messages)[:40],
+)
+def test_a_process_that_was_taken_over_is_taken_for_dead_whatever_it_says(
+    messages: list[bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "child.py").write_text(TAKEN_OVER.format(messages=messages))
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} {tmp_path}/child.py "$4"\n')
+    python.chmod(0o700)
+    process = ReadingProcess(Reading(timeout=10), Documents())
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "executable", str(python))
+        with pytest.raises(Crashed):
+            process.render(SCAN, PAGE)
+    try:
+        assert process.render(SCAN, PAGE).shape == (420, 640, 3)
+    finally:
+        process.close()
