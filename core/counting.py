@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from statistics import median
+from statistics import median, median_high
 from typing import Final
 
 from core.answer import not_found
@@ -176,7 +176,7 @@ def _table(pages: Sequence[Page], is_dated: bool) -> list[Row]:
     edges = [edge for row in found if (edge := _amount(row)) is not None]
     if not edges:
         return []
-    edge, width = median(edges), rows[0][0][0].width
+    edge, width = median_high(edges), rows[0][0][0].width
     return [row for row in found if abs((_amount(row) or 0) - edge) <= _ALIGNED * width] if not is_dated else found
 
 

@@ -28,7 +28,9 @@ Expected = Literal[
 ]
 """What an answer looks like; `text` where the question does not tell."""
 
-Relation = Literal["equals", "greater", "at_least", "less", "at_most", "before", "after", "in", "contains", "exists"]
+Relation = Literal[
+    "equals", "greater", "at_least", "less", "at_most", "between", "before", "after", "in", "contains", "exists"
+]
 TODAY: Final = "today"
 """The target of a claim about the day on which it is asked, such as `Has the passport expired?`"""
 
@@ -63,17 +65,24 @@ _LEXICON: Final = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(e
 _DOCUMENTS: Final[list[str]] = _LEXICON["documents"].split()
 _COMPOUNDS: Final[list[str]] = _LEXICON["compounds"].split()
 _HEADS: Final[dict[str, Expected]] = {
-    word: expected for expected, words in _LEXICON["heads"].items() for word in words.split()
+    word: expected
+    for heads in (_LEXICON["heads"], _LEXICON["foreign_heads"])
+    for expected, words in heads.items()
+    for word in words.split()
 }
 _ENDINGS: Final[dict[str, Expected]] = _LEXICON["endings"]
 _ORGANISATIONS: Final = {word for word, expected in _HEADS.items() if expected == "organisation"} - {"office"}
 _THINGS: Final = {"product", "item", "file", "drug", "medication", "project", "form", "program", "plan", "course"}
 _FIELD_WORDS: Final = {*_HEADS, *_DOCUMENTS, *_COMPOUNDS, *_LEXICON["fields"].split()}
-_CORRECTABLE: Final = [*dict.fromkeys([*_LEXICON["common"].split(), *_HEADS, *_DOCUMENTS, *_COMPOUNDS])]
+_CORRECTABLE: Final = [
+    *dict.fromkeys(
+        [*_LEXICON["common"].split(), *" ".join(_LEXICON["heads"].values()).split(), *_DOCUMENTS, *_COMPOUNDS]
+    )
+]
 _VOCABULARY: Final = {*_CORRECTABLE, *_LEXICON["lookalikes"].split()}
 
 _DOCUMENT: Final = rf"(?:(?:{'|'.join(_COMPOUNDS)})\s)?(?:{'|'.join(_DOCUMENTS)})s?\b"
-_AUXILIARY: Final = r"(?:is|are|was|were|be|been|do|does|did|has|have|had|can|could|will|would|should)"
+_AUXILIARY: Final = r"(?:is|are|was|were|be|been|do|does|did|has|have|had|can|could|will|would|should|must|shall)"
 _ARTICLE: Final = (
     r"(?:the|an?|this|that|my|your|our|its|their|his|her|der|die|das|dem|den|des|le|la|les|l'|el|los|du)\s"
 )
@@ -84,6 +93,11 @@ _NAMES_OF_MONTHS: Final = (
     r"jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
     r"|nov(?:ember)?|dec(?:ember)?"
 )
+# Letters that are mistaken for each other: neighbours on a keyboard, and vowels.
+_NEAR: Final = [
+    set("aeiouy"),
+    *(set(row[i : i + 2]) for row in ("qwertyuiop", "asdfghjkl", "zxcvbnm") for i in range(9)),
+]
 _PERIOD: Final = re.compile(
     rf"(?i)(?:the )?(?:(?:19|20)\d\d|q[1-4] (?:19|20)\d\d|today|\d{{1,4}}[-/.]\d{{1,2}}(?:[-/.]\d{{2,4}})?"
     rf"|(?:\d{{1,2}}(?:st|nd|rd|th)?(?: of)? )?(?:{_NAMES_OF_MONTHS})\.?"
@@ -121,12 +135,22 @@ _WH: Final = re.compile(
 )
 _OPENING: Final = re.compile(
     rf"""^(?:
-      how\ (?:much|many|old|long|often|far)(?:\ (?:money|time))?(?:\ {_AUXILIARY})*
+      how\ (?:much|many|old|long|often|far|tall|heavy|big|large|high)(?:\ (?:money|time))?(?:\ {_AUXILIARY})*
     | (?:(?:to|from|for|by|on|in|at|with|of|until|under|through)\ )?(?:who|whom|where|when|why|how)(?:\ {_AUXILIARY})*
     | (?:(?:to|from|for|by|on|in|at|with|of|until|under|through)\ )?(?:what|which|whose)(?:\ (?:kind|type|sort)\ of)?
       (?:\ {_AUXILIARY})*
     )\b\s*""",
     re.VERBOSE,
+)
+# A party by what it does: `bill to`, `signed by`.
+_ROLE: Final = re.compile(
+    r"^(?:bill|ship|sold|deliver|remit|pay|payable|addressed|issued|made out)\w*[ -]to\b(.*)"
+    r"|\b(?:signed|written|issued|prepared|approved|served|sold|sent|submitted) by$"
+)
+# The noun after `which`: up to its verb, or alone.
+_NAMED: Final = re.compile(
+    rf"(?:(?:to|from|for|by|on|in|at|with|of|until|under|through) )?(?:what|which) (?!{_AUXILIARY}\b)"
+    rf"((?:\S+ ){{0,3}}?\S+(?= {_AUXILIARY}\b)|\S+)"
 )
 _PLACED: Final = (
     r"(?:shown|stated|printed|written|listed|given|mentioned|indicated|found|specified|displayed|present|visible"
@@ -158,11 +182,13 @@ _DOCUMENT_TYPE: Final = re.compile(
     | (?:what|which)\ (?:document|doc)\ (?:type|kind|category|class|genre)?\ ?(?:is|are|am|do|have)\b
       (?:\ (?:this|it|that|here|we|i)\b.*)?$
     | what\ (?:is|are|am|was)
-      \ (?:i\ looking\ at|it|(?:this|that)(?:\ (?:document|page|file|paper|scan|image))?|the\ document)$
+      \ (?:i\ (?:looking\ at|seeing|reading)(?:\ here)?|it|the\ document
+        |(?:this|that)(?:\ (?:document|page|file|paper|scan|image))?)$
     | (?:what\ (?:is|would\ be)\ )?(?:the\ )?(?:document|doc|file)\s?(?:type|kind|class|category|classification)
       (?:\ (?:of|for)\ (?:this|the)(?:\ \w+)?|\ is\ (?:this|it))?$
     | (?:what\ (?:is|would\ be)\ )?(?:the\ )?(?:type|kind|sort|class|category|nature)\ of\ (?:this\ |the\ )?
       (?:document|doc|paper|file|form|page)(?:\ (?:is\ )?(?:this|it|here)(?:\ is)?|\ is)?$
+    | this\ document$
     | (?:classify|categori[sz]e|label)\ (?:this|the|it)\b.*
     | what\ (?:does|do)\ (?:this|the)\ (?:document|page|file|scan)\ represent$
     | (?:how\ would\ you\ |how\ to\ )(?:classify|categori[sz]e|call)\ (?:this|the)\b.*
@@ -191,6 +217,7 @@ _COUNTABLE: Final = re.compile(
 _GREATER: Final = r"greater|more|higher|larger|bigger"
 _LESS: Final = r"less|lower|smaller|fewer|cheaper"
 _COMPARISONS: Final[tuple[tuple[str, Relation], ...]] = (
+    (r"between", "between"),
     (
         rf"(?:at least|(?:no|not) (?:less|fewer|lower) than|(?:{_GREATER}) than or equal to|a minimum of)",
         "at_least",
@@ -199,8 +226,11 @@ _COMPARISONS: Final[tuple[tuple[str, Relation], ...]] = (
         rf"(?:at most|(?:no|not) (?:more|greater|higher) than|up to|(?:{_LESS}) than or equal to|a maximum of)",
         "at_most",
     ),
-    (rf"(?:(?:{_GREATER}|later|older|newer) than|over|above|exceeds?|exceeding|in excess of|beyond)", "greater"),
-    (rf"(?:(?:{_LESS}|earlier) than|under|below|beneath)", "less"),
+    (
+        rf"(?:(?:{_GREATER}|later|older|newer|taller|heavier) than|over|above|exceeds?|in excess of|beyond)",
+        "greater",
+    ),
+    (rf"(?:(?:{_LESS}|earlier|younger) than|under|below|beneath)", "less"),
     (r"(?:before|prior to|until|by the end of|no later than)", "before"),
     (r"(?:after|since|from after)", "after"),
 )
@@ -216,8 +246,8 @@ _CLAIM: Final = re.compile(
     re.VERBOSE,
 )
 _CALLED: Final = re.compile(
-    rf"(?:it|this|that|(?:this|the|that) (?:document|doc|file|page|paper|form|image|scan|text))(?: really| actually)?"
-    rf" (?:an?|some (?:kind|sort) of|one of the|type) (?P<type>.+)|(?:this|that|it) (?P<name>{_DOCUMENT})"
+    r"(?:it|this|that|(?:this|the|that) (?:document|doc|file|page|paper|form|image|scan|text))(?: really| actually)?"
+    rf"(?: be)? (?:an?|some (?:kind|sort) of|one of the|type) (?P<type>.+)|(?:this|that|it) (?P<name>{_DOCUMENT})"
 )
 _THERE: Final = re.compile(
     r"there (?:(?:an?|any|some|the|another) )?"
@@ -229,13 +259,15 @@ _CONTAINING: Final = re.compile(
     rf"(?:(?:it|this|that|there|{_SOMEBODY}|(?:(?:this|the|that|my|our) )?(?:\w+ )?{_DOCUMENT})\s)?"
     r"(?:also |actually |explicitly |ever )?"
     r"(?P<verb>contain|include|mention|list|show|feature|display|have|refer to|say|state|carry|bear|name|cover"
-    r"|specify|provide|give|offer|sell|buy|order|purchase|get|bought|ordered|purchased)(?:s|es|ing|ed)? "
+    r"|specify|provide|give|offer|sell|buy|order|purchase|get|bought|ordered|purchased|allow|permit|require"
+    r"|accept)(?:s|es|ing|ed)? "
     r"(?:the (?:words?|phrase|name|term) |any |an? |the |some )*(?P<target>.+)"
 )
 _CONTAINED: Final = re.compile(
     r"(?:(?:the )?(?:words?|phrase|term|name) |any |an? |the )?(?P<target>.+?) (?:also )?"
     r"(?:(?:listed|mentioned|included|shown|present|named|printed|found|written|stated|given|available|specified"
-    r"|appears?|bought|purchased|ordered|sold|charged|part|one)\b)?"
+    r"|appears?|bought|purchased|ordered|sold|charged|part|one|allowed"
+    r"|permitted|required|accepted)\b)?"
     r"(?: ?(?:on|in|of|anywhere|among|there|here)\b(?: (?:the|this|that|my)?)?"
     rf"(?: ?(?:{_DOCUMENT}|items?|list|products|text|order))?)?"
 )
@@ -280,7 +312,8 @@ _OPENINGS: Final[tuple[tuple[str, Expected], ...]] = (
         r"|^(?:since |until |by )?when\b",
         "date",
     ),
-    (r"^how old\b", "number"),
+    (r"^how (?:old|tall|heavy|big|large)\b", "number"),
+    (r"\bwhom$", "person"),
     (r"^how many (?:percent|per cent)\b|^(?:what|which) percentage\b", "percent"),
     (r"^how much\b(?!.*\b(?:weigh|weight)\b)|^how many (?:dollars|euros|pounds|rupees)\b", "amount"),
     (r"^(?:in |from |to |of |by )?(?:what|which) country\b", "country"),
@@ -396,7 +429,9 @@ def _edit(typed: str, meant: str) -> int | None:
         return 1
     if len(meant) >= 5 and one == other[1:]:
         return 1
-    return 2 if len(meant) >= 6 and one[1:] == other[1:] else None
+    if len(meant) >= 6 and one[1:] == other[1:] and one and any({one[0], other[0]} <= keys for keys in _NEAR):
+        return 2
+    return None
 
 
 def _translated(words: list[_Word]) -> list[_Word] | None:
@@ -440,29 +475,35 @@ def _expects(plain: str, subject: str) -> Expected:
             if expected == "person" and any(word in _ORGANISATIONS for word in subject.split()):
                 return "organisation"
             return expected
+    if match := _NAMED.match(plain):
+        return _type_of(match[1])
     return _type_of(subject)
 
 
 def _type_of(subject: str) -> Expected:
     """By the last word that tells, before what it is of or for: a `due date of the total amount` is a date."""
+    if match := _ROLE.search(subject):
+        return "address" if "address" in (match[1] or "") else "person"
     head, *tail = re.split(r"\s(?:of|for|on|in|to|from|at|by|with|per|under|was|were|is|are|that)\s", subject)
-    words = [word.removesuffix("'s").strip("-#") for word in head.split()]
+    words = [word.removesuffix("'s").strip("-#") for word in head.replace("/", " ").split()]
     if words and words[-1] in ("name", "names", "nombre", "nom"):
-        about = words[:-1] + [word for part in tail for word in part.split()]
-        if any(word in _ORGANISATIONS for word in about):
-            return "organisation"
-        return "text" if any(word in _THINGS for word in about) else "person"
-    for word in reversed(words):
-        if word in ("number", "numbers", "no", "address") and words.index(word) > 0:
-            before = _HEADS.get(words[words.index(word) - 1])
-            if before in ("phone", "email", "url"):
-                return before
-        if expected := _HEADS.get(word) or _HEADS.get(word.removesuffix("s")):
+        return _type_of_name({*words, *" ".join(tail).split()})
+    for before, word in reversed([*zip(["", *words], words, strict=False)]):
+        if word in ("number", "numbers", "no", "address") and _HEADS.get(before) in ("phone", "email", "url"):
+            return _HEADS[before]
+        if expected := _HEADS.get(word) or _HEADS.get(word.removesuffix("s")) or _ending(word):
             return expected
-        for ending, expected in _ENDINGS.items():
-            if word.endswith(ending) and word != ending:
-                return expected
     return "text"
+
+
+def _type_of_name(about: set[str]) -> Expected:
+    if about & _ORGANISATIONS:
+        return "organisation"
+    return "text" if about & _THINGS else "person"
+
+
+def _ending(word: str) -> Expected | None:
+    return next((expected for ending, expected in _ENDINGS.items() if word.endswith(ending)), None)
 
 
 def _counted(match: re.Match[str]) -> str | None:
@@ -489,6 +530,9 @@ def _claim(words: Sequence[_Word]) -> Claim | None:
             return _compared(words, plain)
         return None
     words = _part(words, match, "rest")
+    if match["statement"] is not None or match["said"] is not None:
+        verb = next((index for index, word in enumerate(words) if re.fullmatch(_AUXILIARY, word.plain)), len(words))
+        words = [*words[:verb], *words[verb + 1 :]]
     plain = _plain(words)
     if match := re.match(
         r"(?:it|this|the) ?(?:\w+ )?(?:say|state|mention|show|specif|indicate)\w* (?=what|who|when|where|how)", plain
@@ -556,7 +600,9 @@ def _compared(words: Sequence[_Word], plain: str) -> Claim | None:
             if relation in ("before", "after"):
                 continue
             if re.search(r"\d", target) or any(word in target.lower().split() for word in _NUMBER_WORDS):
-                return Claim(_measured(match["subject"]), relation, target)
+                subject = match["subject"]
+                is_age = _type_of(_stripped(subject)) == "person" and not _MONEY.search(target)
+                return Claim("age" if is_age else _measured(subject), relation, target)
     return None
 
 
@@ -577,7 +623,8 @@ def _of_payment(words: Sequence[_Word], plain: str) -> Claim | None:
     if match := re.search(
         r"\b(?:paid|pay|settled|payment)(?: made)? (?:by|with|in|via|using|through) (?:an? )?(?P<target>.+)$", plain
     ):
-        return Claim("payment method", "equals", _printed(_part(words, match, "target")))
+        subject = "currency" if _MONEY.fullmatch(match["target"]) else "payment method"
+        return Claim(subject, "equals", _printed(_part(words, match, "target")))
     return None
 
 
@@ -616,7 +663,13 @@ def _equated(words: Sequence[_Word], plain: str) -> Claim:
         before, after = plain[: match.start()], words[len(plain[: match.end()].split()) :]
         if before and after:
             return Claim(_measured(before), "equals", _printed(after))
-    if match := re.fullmatch(r"(?P<subject>.+ (?:by|to|from|in|at|with|for|of)) (?P<target>.+)", plain):
+    if (
+        (match := re.fullmatch(r"(?P<target>.+?) (?:the|an?) (?P<subject>[^\d]+)", plain))
+        and words[0].printed[0].isupper()
+        and all(map(_is_of_field, _part(words, match, "subject")))
+    ):
+        return Claim(_stripped(match["subject"]), "equals", _printed(_part(words, match, "target")))
+    if match := re.fullmatch(r"(?P<subject>.+ (?:by|to|from|in|at|with)) (?P<target>.+)", plain):
         target = _part(words, match, "target")
         if target[0].plain not in ("the", "this", "a", "an"):
             return Claim(_stripped(match["subject"]), "equals", _printed(target))
@@ -624,22 +677,30 @@ def _equated(words: Sequence[_Word], plain: str) -> Claim:
 
 
 def _parted(words: Sequence[_Word]) -> Claim:
-    """`vendor | Walmart`, `total | $100`, `applicant | married`"""
+    """`vendor | Walmart`, `total | $100`; what is no field's name and value is looked for as it stands."""
+    if re.match(rf"{_ARTICLE}|it\s", _plain(words)):
+        words = words[1:]
     shouted = all(word.printed.isupper() for word in words if word.printed.isalpha())
-    for index, word in enumerate(words):
-        is_value = bool(re.match(r"[($€£¥₹-]*\d", word.printed)) or re.match(r"[A-Z]{2,3}\$?\d|[$€£¥₹]", word.printed)
-        is_name = word.printed[0].isupper() and not shouted
-        is_known = word.plain.removesuffix("'s") in _FIELD_WORDS or word.plain.removesuffix("s") in _FIELD_WORDS
-        if index and re.fullmatch(_AUXILIARY, word.plain):
-            return Claim(_stripped(_plain(words[:index])), "equals", _printed(words[index + 1 :]))
-        if index and (is_value or (is_name and not is_known) or not (is_known or is_name)):
-            subject = _stripped(_plain(words[:index]))
-            if word.plain in _STATES:
-                return Claim(_STATES[word.plain], "equals", word.printed)
-            if subject and (is_value or is_name or _type_of(subject) != "person" or shouted):
-                return Claim(subject, "equals", _printed(words[index:]))
-            return Claim("", "contains", _printed(words[index:]))
-    return Claim("", "contains", _stripped(_printed(words)))
+    known = 0
+    while known < len(words) and _is_of_field(words[known]):
+        known += 1
+    target = words[known:]
+    if not target or not known:
+        return Claim("", "contains", _stripped(_printed(words)))
+    subject = _stripped(_plain(words[:known]))
+    if target[0].plain in _STATES:
+        return Claim(_STATES[target[0].plain], "equals", target[0].printed)
+    is_named = bool(re.match(r"[($€£¥₹-]*\d|[A-Z]{2,3}\$?\d|[$€£¥₹]", target[0].printed)) or (
+        target[0].printed[0].isupper() or shouted
+    )
+    if is_named or _type_of(subject) in ("text", "country", "organisation", "identifier"):
+        return Claim(subject, "equals", _printed(target))
+    return Claim("", "contains", re.sub(r"^been ", "", _printed(target)))
+
+
+def _is_of_field(word: _Word) -> bool:
+    plain = word.plain.removesuffix("'s")
+    return plain in _FIELD_WORDS or plain.removesuffix("s") in _FIELD_WORDS
 
 
 def _stripped(subject: str) -> str:
@@ -668,7 +729,9 @@ def _dated(subject: str) -> str:
 
 
 def _claim_expects(claim: Claim) -> Expected:
-    if claim.relation in ("before", "after", "in"):
+    if claim.relation in ("before", "after", "in") or (
+        claim.relation == "between" and claim.subject.endswith("date")
+    ):
         return "date"
     if claim.relation in ("contains", "exists") or claim.subject == "document type":
         return "text"

@@ -65,10 +65,18 @@ def verify(
         return _of_content(question, claim, pages)
     if found is None or found.status != "answered" or found.answer is None:
         return not_found(question, found.confidence if found and found.status == "not_found" else UNSAID)
-    holds = _holds(question, claim, found)
-    if holds is None:
+    parts = [_holds(question, part, found) for part in _parts(claim)]
+    if None in parts:
         return not_found(question, UNSAID)
-    return _answered(question, holds, found.confidence, found.evidence)
+    return _answered(question, all(parts), found.confidence, found.evidence)
+
+
+def _parts(claim: Claim) -> list[Claim]:
+    """A claim of lying between two bounds is two claims."""
+    bounds = re.split(r"\s(?:and|to)\s|\s-\s", claim.target, maxsplit=1)
+    if claim.relation != "between" or len(bounds) < 2:
+        return [claim]
+    return [Claim(claim.subject, "at_least", bounds[0]), Claim(claim.subject, "at_most", bounds[1])]
 
 
 def _answered(question: Question, yes: bool, confidence: float, evidence: Sequence[Evidence]) -> Answer:
