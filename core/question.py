@@ -351,6 +351,7 @@ def understand(text: str) -> Question:
     """
     words = _words(text)
     words = _asked(_translated(words) or _corrected(words))
+    words = _translated(words) or words
     plain = _plain(words)
     if _DOCUMENT_TYPE.search(plain):
         return Question(text, "document_type", "text", "document type")
