@@ -18,7 +18,7 @@ from sqlalchemy.orm import aliased
 
 from core.contract import Answer, AnswerResult, ClassifyResult
 from db import models
-from db.models import EndState, JobState, OpenState, Source, VersionState
+from db.models import EndState, JobState, OpenState, VersionState
 
 _OPEN: Final = get_args(OpenState)
 _CHUNK: Final = 200
@@ -338,16 +338,6 @@ def get_pages(connection: Connection, sha256: str, reader: str, numbers: Collect
         .order_by(models.Page.number)
     )
     return [dict(row._mapping) for row in rows]
-
-
-def get_sources(connection: Connection, sha256: str, reader: str, numbers: Collection[int]) -> dict[int, Source]:
-    """Page number → where its text came from, for those of the pages that `reader` has read."""
-    rows = connection.execute(
-        select(models.Page.number, models.Page.source)
-        .where(models.Page.sha256 == sha256, models.Page.reader == reader, models.Page.number.in_(numbers))
-        .order_by(models.Page.number)
-    )
-    return dict(rows.all())
 
 
 def put_features(connection: Connection, sha256: str, encoder: str, features: Mapping[int, bytes | None]) -> None:

@@ -1,7 +1,7 @@
-"""Taking a document in: from a reference to its pages' features, doing only what was never done before."""
+"""Taking a document in: from a reference to its pages, their features and their pixels, doing nothing twice."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -9,7 +9,8 @@ from core.contract import DocumentInfo, DocumentReference
 from core.documents import Document, choose_pages, fetch
 from core.errors import RejectedInput
 from core.features import Features, features_of
-from core.page import Page, Source
+from core.page import Page
+from core.picture import Pixels
 from core.reading import READER
 from db import queries
 from db.session import transaction
@@ -17,20 +18,30 @@ from worker.runtime import Runtime
 
 
 @dataclass(frozen=True, slots=True)
-class IntakePage:
-    """One page, ready to be decided on; a blank one has no features."""
+class Intake:
+    """A document with those of its pages that were asked for, in page order.
 
-    number: int
-    source: Source
-    features: Features | None
+    `fetched` is the document itself where it had to be fetched; `cached`: nothing had to be read.
+    """
+
+    document: DocumentInfo
+    pages: tuple[Page, ...]
+    fetched: Document | None
+    cached: bool
+
+    @property
+    def numbers(self) -> list[int]:
+        return [page.number for page in self.pages]
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
-    """A document with the pages that were asked for. `cached`: nothing had to be read or encoded."""
+class Encoded:
+    """A document's pages, ready to be decided on: (number, features), none for a blank one.
 
-    document: DocumentInfo
-    pages: tuple[IntakePage, ...]
+    `cached`: nothing had to be encoded.
+    """
+
+    pages: list[tuple[int, Features | None]]
     cached: bool
 
 
@@ -45,7 +56,7 @@ def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 
 
 def take_in(runtime: Runtime, reference: DocumentReference, pages: str, seconds: dict[str, float]) -> Intake:
-    """Fetch, read and encode what is not stored yet, store it, and return the chosen pages.
+    """Fetch and read what is not stored yet, store it, and return the chosen pages.
 
     `seconds` receives the time of each stage. Raises RejectedInput, TransientFailure or ModelFailure.
     """
@@ -53,30 +64,61 @@ def take_in(runtime: Runtime, reference: DocumentReference, pages: str, seconds:
     with timed(seconds, "lookup"):
         stored = _stored(runtime, known, pages)
     if stored is not None and not stored.missing:
-        return Intake(stored.info, stored.in_order(), cached=True)
+        return Intake(stored.info, stored.pages, document, cached=True)
     if document is None:
         with timed(seconds, "fetch"):
             document = _fetch_again(runtime, known)
     with timed(seconds, "read"):
         wanted = pages if stored is None else ",".join(str(number) for number in stored.missing)
         read = runtime.reader.read(document, wanted)
-    with timed(seconds, "encode"):
-        encoded = _encode(runtime, read.pages)
-    info = DocumentInfo(document_id=document.sha256, media_type=document.media_type, page_count=read.page_count)
-    with timed(seconds, "store"):
-        _store(runtime, document, info, read.pages, encoded)
-    earlier = () if stored is None else stored.in_order()
-    return Intake(info, tuple(sorted((*earlier, *encoded), key=lambda page: page.number)), cached=False)
+    info = DocumentInfo(document_id=known, media_type=document.media_type, page_count=read.page_count)
+    with timed(seconds, "store"), transaction(runtime.engine) as connection:
+        queries.put_document(
+            connection,
+            sha256=known,
+            media_type=info.media_type,
+            page_count=info.page_count,
+            size=len(document.content),
+            uri=document.uri,
+        )
+        queries.put_pages(connection, known, READER, read.pages)
+    earlier = () if stored is None else stored.pages
+    in_order = tuple(sorted((*earlier, *read.pages), key=lambda page: page.number))
+    return Intake(info, in_order, document, cached=False)
+
+
+def encode(runtime: Runtime, intake: Intake, seconds: dict[str, float]) -> Encoded:
+    """Encode what is not stored yet, store it, and return the features of all pages. Raises as `take_in` does."""
+    sha256 = intake.document.document_id
+    with timed(seconds, "lookup"), transaction(runtime.engine) as connection:
+        stored = queries.get_features(connection, sha256, runtime.encoder, intake.numbers)
+    features = {number: None if data is None else Features.from_bytes(data) for number, data in stored.items()}
+    missing = [page for page in intake.pages if page.number not in features]
+    if missing:
+        with timed(seconds, "encode"):
+            new = _encode(runtime, missing)
+        with timed(seconds, "store"), transaction(runtime.engine) as connection:
+            data = {number: None if made is None else made.to_bytes() for number, made in new.items()}
+            queries.put_features(connection, sha256, runtime.encoder, data)
+        features |= new
+    return Encoded([(number, features[number]) for number in intake.numbers], cached=not missing)
+
+
+def render(runtime: Runtime, intake: Intake, seconds: dict[str, float]) -> tuple[Pixels, ...]:
+    """The pixels of the pages, which are not stored: the document is fetched for them. Raises as `take_in` does."""
+    document = intake.fetched
+    if document is None:
+        with timed(seconds, "fetch"):
+            document = _fetch_again(runtime, intake.document.document_id)
+    with timed(seconds, "render"):
+        return runtime.reader.render(document, intake.pages)
 
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
     info: DocumentInfo
-    pages: dict[int, IntakePage]
+    pages: tuple[Page, ...]
     missing: list[int]
-
-    def in_order(self) -> tuple[IntakePage, ...]:
-        return tuple(self.pages[number] for number in sorted(self.pages))
 
 
 def _identify(
@@ -96,15 +138,10 @@ def _stored(runtime: Runtime, sha256: str, pages: str) -> _Stored | None:
         if row is None:
             return None
         numbers = choose_pages(pages, row.page_count, runtime.settings.documents)
-        features = queries.get_features(connection, sha256, runtime.encoder, numbers)
-        sources = queries.get_sources(connection, sha256, READER, list(features))
+        found = [Page.from_json(page) for page in queries.get_pages(connection, sha256, READER, numbers)]
     info = DocumentInfo(document_id=sha256, media_type=row.media_type, page_count=row.page_count)
-    found = {
-        number: IntakePage(number, sources[number], None if data is None else Features.from_bytes(data))
-        for number, data in features.items()
-        if number in sources
-    }
-    return _Stored(info, found, [number for number in numbers if number not in found])
+    have = {page.number for page in found}
+    return _Stored(info, tuple(found), [number for number in numbers if number not in have])
 
 
 def _fetch_again(runtime: Runtime, sha256: str) -> Document:
@@ -123,32 +160,8 @@ def _fetch_again(runtime: Runtime, sha256: str) -> Document:
     return document
 
 
-def _encode(runtime: Runtime, pages: Sequence[Page]) -> list[IntakePage]:
+def _encode(runtime: Runtime, pages: list[Page]) -> dict[int, Features | None]:
     waiting = [
         (page, None if page.is_blank else runtime.device.submit(runtime.backend.prepare(page))) for page in pages
     ]
-    return [
-        IntakePage(page.number, page.source, None if future is None else features_of(page, future.result()))
-        for page, future in waiting
-    ]
-
-
-def _store(
-    runtime: Runtime, document: Document, info: DocumentInfo, pages: Sequence[Page], encoded: Sequence[IntakePage]
-) -> None:
-    with transaction(runtime.engine) as connection:
-        queries.put_document(
-            connection,
-            sha256=document.sha256,
-            media_type=document.media_type,
-            page_count=info.page_count,
-            size=len(document.content),
-            uri=document.uri,
-        )
-        queries.put_pages(connection, document.sha256, READER, pages)
-        queries.put_features(
-            connection,
-            document.sha256,
-            runtime.encoder,
-            {page.number: None if page.features is None else page.features.to_bytes() for page in encoded},
-        )
+    return {page.number: None if future is None else features_of(page, future.result()) for page, future in waiting}

@@ -3,10 +3,12 @@
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any
 
 import structlog
 
+from core.answer import Answerer
 from core.backends import Backend, Vectors, make_backend
 from core.errors import RejectedInput
 from core.features import FEATURES
@@ -25,11 +27,17 @@ def encoder_of(backend: Backend) -> str:
     return f"{backend.fingerprint} {READER} {FEATURES}"
 
 
+def reader_of(answerer: Answerer) -> str:
+    """Names all that answers depend on: model, reader and code. Those of another reader are asked for anew."""
+    return f"{answerer.fingerprint} {READER}"
+
+
 class Runtime:
     """Loads the model once; everything in it may be used by many task threads at a time.
 
-    `encoder` names all that features depend on, model, reader and code: stored features of another encoder are
-    never mixed in. `items` are the threads on which the documents of one message are worked on side by side.
+    `encoder` names all that features depend on, and `answering` all that answers do, model, reader and code: what is
+    stored of another one is never mixed in. `items` are the threads on which the documents of one message are worked
+    on side by side.
     """
 
     def __init__(self, settings: Settings, node: str) -> None:
@@ -58,6 +66,14 @@ class Runtime:
         self._warm_up()
         self.items = ThreadPoolExecutor(settings.node.concurrency, thread_name_prefix="item")
         log.info("model loaded", encoder=self.encoder, device=settings.model.device)
+
+    @cached_property
+    def answerer(self) -> Answerer:
+        return self.backend.answerer()
+
+    @cached_property
+    def answering(self) -> str:
+        return reader_of(self.answerer)
 
     def _warm_up(self) -> None:
         # Before the node takes work, so that the first task does not wait for it.

@@ -79,11 +79,11 @@ class Stack:
         for name in ensure_default(engine, CLASSES):
             self._say(f"Class set {name} is published")
         node = Service(
-            "classify node",
+            "node",
             [
                 *(sys.executable, "-m", "worker"),
                 *(() if self._config is None else ("--config", str(self._config.resolve()))),
-                *("worker", "--queues", "classify", "--ready-file", str(folder / "classify.ready")),
+                *("worker", "--ready-file", str(folder / "node.ready")),
             ],
             # Not on the command line, where every user of the machine could read the passwords.
             environment={
@@ -91,8 +91,8 @@ class Stack:
                 "DOCINTAKE_DATABASE__URL": database.get_secret_value(),
                 "DOCINTAKE_DOCUMENTS__ROOTS": json.dumps(self.settings.documents.roots),
             },
-            ready_file=folder / "classify.ready",
-            log=folder / "classify.log",
+            ready_file=folder / "node.ready",
+            log=folder / "node.log",
         )
         self._say(f"The node loads its model; its log is {node.log}")
         self._launcher = starting.enter_context(Launcher([node], self._say))

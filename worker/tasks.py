@@ -1,13 +1,21 @@
 """What each task does: a valid request in, a result and how to store it out. All else stands around it, in `job`."""
 
+from collections.abc import Sequence
+from datetime import date
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from core.answer import DocumentType, Inquiry, answer_questions
 from core.contract import (
+    ANSWER,
     CLASSIFY,
     CLASSIFY_MANY,
     CORRECT,
+    Answer,
+    AnsweredPage,
+    AnswerRequest,
+    AnswerResult,
     ClassifyManyRequest,
     ClassifyManyResult,
     ClassifyRequest,
@@ -20,13 +28,17 @@ from core.contract import (
 )
 from core.contract.classify import ClassifyOptions
 from core.errors import ModelFailure, RejectedInput
+from core.question import TODAY, Question, understand
 from db import queries
 from db.queries import Job
 from db.session import transaction
 from worker import job
 from worker.catalogue import Choice
-from worker.intake import take_in, timed
+from worker.intake import Intake, encode, render, take_in, timed
 from worker.runtime import Runtime
+
+_ABOUT_TYPE: Final = ("document_type", "verification")
+"""Kinds of questions whose answers may depend on what the document is told to be."""
 
 
 def classify(runtime: Runtime, started: Job, request: ClassifyRequest) -> job.Done:
@@ -35,9 +47,10 @@ def classify(runtime: Runtime, started: Job, request: ClassifyRequest) -> job.Do
     with timed(seconds, "classes"):
         choice = _choose_classes(runtime, request)
     intake = take_in(runtime, request.document, request.pages or runtime.settings.documents.pages, seconds)
+    encoded = encode(runtime, intake, seconds)
     with timed(seconds, "decide"):
         thresholds = runtime.settings.deciding.thresholds_of(choice.class_set)
-        decision = choice.classifier.decide([(page.number, page.features) for page in intake.pages], thresholds)
+        decision = choice.classifier.decide(encoded.pages, thresholds)
     result = ClassifyResult(
         task_id=started.task_id,
         document=intake.document,
@@ -56,7 +69,7 @@ def classify(runtime: Runtime, started: Job, request: ClassifyRequest) -> job.Do
         class_set_version=choice.version,
         backend=runtime.encoder,
         checkpoint=None,
-        cached=intake.cached,
+        cached=intake.cached and encoded.cached,
         seconds=seconds,
         external_id=request.external_id,
         metadata=request.metadata,
@@ -75,13 +88,57 @@ def classify_many(runtime: Runtime, started: Job, request: ClassifyManyRequest) 
     return job.Done(lambda _connection: result, {})
 
 
+def answer(runtime: Runtime, started: Job, request: AnswerRequest) -> job.Done:
+    """Answer questions about one document; only those are asked that this reader has not answered before."""
+    seconds: dict[str, float] = {}
+    intake = take_in(runtime, request.document, request.pages or runtime.settings.documents.pages, seconds)
+    sha256 = intake.document.document_id
+    asked = [understand(" ".join(text.split())) for text in request.questions]
+    choice = _classes_for(runtime, asked)
+    readers = {question.text: _reader_of(runtime, question, choice) for question in asked}
+    with timed(seconds, "lookup"), transaction(runtime.engine) as connection:
+        answers = queries.get_answers(connection, sha256, intake.numbers, readers)
+    missing = [text for text in readers if text not in answers]
+    new = _ask(runtime, intake, missing, choice, seconds)
+    answers |= {answer.question: answer for answer in new}
+    result = AnswerResult(
+        task_id=started.task_id,
+        document=intake.document,
+        answers=[
+            answers[question.text].model_copy(update={"question": text})
+            for question, text in zip(asked, request.questions, strict=True)
+        ],
+        pages=[
+            AnsweredPage(number=page.number, width=page.width, height=page.height, source=page.source)
+            for page in intake.pages
+        ],
+        reader=runtime.answering,
+        class_set=choice and choice.class_set,
+        class_set_version=choice and choice.version,
+        cached=intake.cached and not missing,
+        seconds=seconds,
+        external_id=request.external_id,
+        metadata=request.metadata,
+    )
+
+    def store(connection: Connection) -> AnswerResult:
+        kept = [answer for answer in new if answer.status != "failed"]
+        queries.put_answers(connection, sha256, intake.numbers, readers, kept)
+        queries.put_inquiry(connection, result)
+        return result
+
+    return job.Done(store, seconds)
+
+
 def correct(runtime: Runtime, started: Job, request: CorrectRequest) -> job.Done:
     """Keep what a person says a document is."""
     seconds: dict[str, float] = {}
     earlier = None if request.task_id is None else _earlier(runtime, request.task_id)
     if request.document is not None:
-        pages = runtime.settings.documents.pages
-        document_id = take_in(runtime, request.document, pages, seconds).document.document_id
+        intake = take_in(runtime, request.document, runtime.settings.documents.pages, seconds)
+        # What a person labelled is what there is to learn from.
+        encode(runtime, intake, seconds)
+        document_id = intake.document.document_id
     elif earlier is not None:
         document_id = earlier.document.document_id
     class_set = request.class_set or (earlier and earlier.class_set) or runtime.settings.deciding.class_set
@@ -115,6 +172,56 @@ def _choose_classes(runtime: Runtime, options: ClassifyOptions) -> Choice:
     return runtime.catalogue.published(options.class_set or runtime.settings.deciding.class_set)
 
 
+def _classes_for(runtime: Runtime, questions: Sequence[Question]) -> Choice | None:
+    """The classes that tell a document's type; None where no question asks for it, or they are not in service."""
+    if not any(question.kind in _ABOUT_TYPE for question in questions):
+        return None
+    try:
+        return runtime.catalogue.published(runtime.settings.deciding.class_set)
+    except RejectedInput:
+        # Only those questions fail that need them.
+        return None
+
+
+def _reader_of(runtime: Runtime, question: Question, choice: Choice | None) -> str:
+    """Names all that the answer depends on beside the document: what it is kept under."""
+    reader = runtime.answering
+    if choice is not None and question.kind in _ABOUT_TYPE:
+        thresholds = runtime.settings.deciding.thresholds_of(choice.class_set)
+        reader += f" {runtime.encoder} {choice.class_set}-{choice.version}-{thresholds.in_set:g}"
+    if question.claim is not None and question.claim.target.lower() == TODAY:
+        reader += f" {date.today()}"
+    return reader
+
+
+def _ask(
+    runtime: Runtime, intake: Intake, questions: Sequence[str], choice: Choice | None, seconds: dict[str, float]
+) -> list[Answer]:
+    """The answers, each to its question; one that cannot be had is `failed`."""
+    if not questions:
+        return []
+    images = render(runtime, intake, seconds) if runtime.answerer.needs_pixels else ()
+    inquiry = Inquiry(
+        intake.pages, intake.document.page_count, lambda: _document_type(runtime, intake, choice), images
+    )
+    with timed(seconds, "ask"):
+        return answer_questions(runtime.answerer, inquiry, questions, runtime.device.call)
+
+
+def _document_type(runtime: Runtime, intake: Intake, choice: Choice | None) -> DocumentType:
+    if choice is None:
+        raise RejectedInput(
+            "no_default_set",
+            f"class set {runtime.settings.deciding.class_set!r}, by which documents' types are told, is not in "
+            "service; `docintake classes list` shows those that are",
+        )
+    thresholds = runtime.settings.deciding.thresholds_of(choice.class_set)
+    decision = choice.classifier.decide(encode(runtime, intake, {}).pages, thresholds)
+    if decision.prediction is None or "out_of_set" in decision.reasons:
+        return DocumentType(None, 1 - decision.in_set)
+    return DocumentType(decision.prediction, decision.confidence * decision.in_set)
+
+
 def _outcomes(runtime: Runtime, task_id: str, request: ClassifyManyRequest, retries: int = 0) -> ClassifyManyResult:
     options = request.model_dump(mode="json", exclude={"documents"}, exclude_defaults=True)
 
@@ -144,6 +251,14 @@ def _recall_classification(runtime: Runtime, task_id: str, _request: ClassifyReq
     return _earlier(runtime, task_id)
 
 
+def _recall_inquiry(runtime: Runtime, task_id: str, _request: AnswerRequest) -> AnswerResult:
+    with transaction(runtime.engine) as connection:
+        result = queries.get_inquiry(connection, task_id)
+    if result is None:
+        raise RejectedInput("answers_gone", f"the answers of task {task_id} were removed; ask again")
+    return AnswerResult.model_validate(result)
+
+
 def _recall_correction(runtime: Runtime, task_id: str, _request: CorrectRequest) -> CorrectResult:
     with transaction(runtime.engine) as connection:
         return _correction(connection, task_id)
@@ -168,6 +283,7 @@ CLASSIFY_JOB: Final = job.Kind(CLASSIFY, ClassifyRequest, classify, _recall_clas
 JOBS: Final[dict[str, job.Kind[Any]]] = {
     CLASSIFY: CLASSIFY_JOB,
     CLASSIFY_MANY: job.Kind(CLASSIFY_MANY, ClassifyManyRequest, classify_many, _outcomes),
+    ANSWER: job.Kind(ANSWER, AnswerRequest, answer, _recall_inquiry),
     CORRECT: job.Kind(CORRECT, CorrectRequest, correct, _recall_correction),
 }
 """Every kind of job, by task name."""

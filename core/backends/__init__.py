@@ -7,6 +7,7 @@ from typing import Any, Final, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from core.answer import Answerer
 from core.errors import RejectedInput
 from core.page import Page
 
@@ -34,6 +35,9 @@ class Backend(Protocol):
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Texts → (texts, dimensions)."""
+
+    def answerer(self) -> Answerer:
+        """Its way of answering questions. Called once, after `load`."""
 
 
 _BACKENDS: Final = {

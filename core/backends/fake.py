@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from core.answer import Answerer
 from core.backends import Vectors
 from core.features import part_texts
 from core.page import Page
@@ -38,3 +39,8 @@ class Fake:
                 row[0] = 1
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors
+
+    def answerer(self) -> Answerer:
+        from core.extraction.extractor import Extractor
+
+        return Extractor(self.fingerprint, self.encode_texts)

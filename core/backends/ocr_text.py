@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from core.answer import Answerer
 from core.backends import Vectors
 from core.errors import ModelFailure
 from core.features import part_texts
@@ -78,6 +79,11 @@ class OcrText:
         )
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors
+
+    def answerer(self) -> Answerer:
+        from core.extraction.extractor import Extractor
+
+        return Extractor(self.fingerprint, self.encode_texts)
 
 
 def _folder() -> Path:

@@ -108,6 +108,8 @@ class AnswerResult(Wire):
     answers: list[Answer]
     pages: list[AnsweredPage]
     reader: str = Field(description="Fingerprint of the model and reader that answered.")
+    class_set: str | None = Field(default=None, description="The classes that a document's type was told by, if any.")
+    class_set_version: int | None = None
     cached: bool = Field(description="True when nothing had to be read or asked of the model for these answers.")
     seconds: dict[str, float] = Field(description="Time spent by stage.")
     external_id: str | None = None

@@ -23,7 +23,7 @@ Cli = Callable[..., Any]
 def node(settings: Settings) -> Iterator[None]:
     """A node that takes from the queues; it holds no model, which it is not asked for."""
     app = make_app(settings)
-    with start_worker(app, pool="threads", concurrency=1, perform_ping_check=False, queues=["classify"]):
+    with start_worker(app, pool="threads", concurrency=1, perform_ping_check=False, queues=["classify", "qa"]):
         yield
 
 
@@ -48,7 +48,7 @@ def test_where_everything_works_every_part_has_its_line(cli: Cli, database: Engi
     assert "Everything works." in lines[-1]
     assert "celery 5.6.3" in lines[0]
     assert "fake-256" in result.stdout
-    assert "takes classify" in result.stdout
+    assert "takes classify, qa" in result.stdout
 
 
 @pytest.mark.usefixtures("evicting")

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine, delete, func, insert, select, text, u
 from sqlalchemy.exc import IntegrityError
 
 from db.models import (
+    Answer,
     Base,
     ClassDescription,
     Classification,
@@ -16,6 +17,7 @@ from db.models import (
     Correction,
     Document,
     Feature,
+    Inquiry,
     Job,
     Page,
 )
@@ -83,6 +85,33 @@ def test_every_time_has_a_time_zone_and_comes_from_the_server(connection: Connec
     assert set(times.scalars()) == {"timestamp with time zone"}
 
 
+def an_answer(document: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "sha256": document,
+        "asked": "cd" * 32,
+        "pages": [1],
+        "question": "Who signed?",
+        "reader": "r",
+        "kind": "extraction",
+        "status": "not_found",
+        "confidence": 0.5,
+        "evidence": [],
+        **changes,
+    }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"kind": "riddle"}, {"status": "failed"}, {"confidence": 1.5}, {"asked": "who"}],
+    ids=lambda c: next(iter(c)),
+)
+def test_an_answer_is_of_a_known_kind_and_never_a_failure(
+    connection: Connection, document: str, change: dict[str, Any]
+) -> None:
+    with pytest.raises(IntegrityError, match=f"answers_{next(iter(change))}_check"):
+        connection.execute(insert(Answer).values(**an_answer(document, **change)))
+
+
 @pytest.mark.parametrize("sha256", ["ab" * 31, "AB" * 32, "xy" * 32, "ab" * 33])
 def test_a_document_id_is_a_sha256_in_lower_case_hex(connection: Connection, sha256: str) -> None:
     with pytest.raises(IntegrityError, match="documents_sha256_check"):
@@ -136,12 +165,14 @@ def test_deleting_a_document_deletes_all_that_was_made_of_it_and_no_job(
             sha256=document, class_set="intake", label="letter", correction_task_id="c", by="ann"
         )
     )
-    made_of_it = [Page, Feature, Classification, Correction]
-    assert [count(connection, model) for model in made_of_it] == [1, 1, 1, 1]
+    connection.execute(insert(Inquiry).values(task_id="t", sha256=document, result={}))
+    connection.execute(insert(Answer).values(**an_answer(document)))
+    made_of_it = [Page, Feature, Classification, Correction, Inquiry, Answer]
+    assert [count(connection, model) for model in made_of_it] == [1] * 6
 
     connection.execute(delete(Document))
 
-    assert [count(connection, model) for model in made_of_it] == [0, 0, 0, 0]
+    assert [count(connection, model) for model in made_of_it] == [0] * 6
     assert count(connection, Job) == 1
 
 

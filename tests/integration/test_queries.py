@@ -1,10 +1,12 @@
 """Every statement, alone and against others that run at the same time."""
 
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import date, timedelta
+from decimal import Decimal
 from typing import TypeVar
 
 import pytest
@@ -12,7 +14,17 @@ from sqlalchemy import Connection, Engine, func, select, text, update
 from sqlalchemy.exc import IntegrityError, NoResultFound
 
 from core.class_set import DocumentClass
-from core.contract import ClassifyResult, DocumentInfo, PageResult
+from core.contract import (
+    AmountValue,
+    Answer,
+    AnswerResult,
+    ClassifyResult,
+    DateValue,
+    DocumentInfo,
+    Evidence,
+    PageResult,
+    YesNoValue,
+)
 from core.page import Line, Page
 from db import models, queries
 from db.models import EndState
@@ -21,7 +33,7 @@ from db.session import make_engine, transaction
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
 LETTER = DocumentClass(name="letter", description="a letter", wording=("dear", "yours"), captions=("to aunt Ann",))
 BILL = DocumentClass(name="bill", description="a bill", templates=("a scan of {}",))
-Answer = TypeVar("Answer")
+Said = TypeVar("Said")
 
 
 @pytest.fixture
@@ -38,11 +50,11 @@ def crowd(database: Engine) -> Iterator[Engine]:
     engine.dispose()
 
 
-def at_once(engine: Engine, work: Callable[[Connection, int], Answer], times: int = 8) -> list[Answer]:
+def at_once(engine: Engine, work: Callable[[Connection, int], Said], times: int = 8) -> list[Said]:
     """Do `work(connection, index)` in as many threads, each in a transaction of its own that is open already."""
     ready = threading.Barrier(times)
 
-    def one(index: int) -> Answer:
+    def one(index: int) -> Said:
         with transaction(engine) as connection:
             queries.ping(connection)
             ready.wait(timeout=60)
@@ -365,7 +377,7 @@ def test_many_tasks_may_store_the_same_document_at_once(crowd: Engine) -> None:
     at_once(crowd, store_pages)
     at_once(crowd, lambda connection, index: queries.put_features(connection, A, "e", dict.fromkeys(order(index))))
     with transaction(crowd) as connection:
-        assert list(queries.get_sources(connection, A, "r", numbers)) == numbers
+        assert [page["number"] for page in queries.get_pages(connection, A, "r", numbers)] == numbers
         assert queries.get_features(connection, A, "e", numbers) == dict.fromkeys(numbers)
 
 
@@ -374,7 +386,7 @@ def test_pages_come_back_as_they_were_read_in_page_order(connection: Connection)
     first = Page(
         1, 100, 200, "ocr", (Line("Größe 漢字", (0.0, 1.5, 2.0, 3.0), 0.75), Line("2", (1.0, 1.0, 2.0, 2.0)))
     )
-    second = Page(2, 100, 200, "blank", ())
+    second = Page(2, 100, 200, "blank", (), turns=3)
     queries.put_pages(connection, A, "reader", [second, first])
     queries.put_pages(connection, A, "other reader", [Page(1, 5, 5, "text_layer", ())])
 
@@ -385,8 +397,7 @@ def test_pages_come_back_as_they_were_read_in_page_order(connection: Connection)
     assert pages([2]) == [second]
     assert pages([]) == []
     assert pages([1], "nobody") == []
-    assert queries.get_sources(connection, A, "reader", [1, 2, 3]) == {1: "ocr", 2: "blank"}
-    assert queries.get_sources(connection, A, "other reader", [1, 2]) == {1: "text_layer"}
+    assert [page.source for page in pages([1, 2], "other reader")] == ["text_layer"]
 
 
 def test_pages_and_features_that_are_there_stay_as_they_are(connection: Connection) -> None:
@@ -719,3 +730,114 @@ def test_corrections_of_a_set_are_listed_oldest_first(connection: Connection) ->
     assert [item.id for item in listed] == made
     assert [item.correction_task_id for item in listed] == ["x", "a", "m"]
     assert queries.list_corrections(connection, "other") == []
+
+
+# Questions and their answers
+
+EVIDENCE = [Evidence(page=2, box=(1.5, 2.0, 30.25, 4.0), text="Größe 漢字 12,40 €")]
+TOTAL = Answer(
+    question="What is the total?",
+    kind="extraction",
+    status="answered",
+    answer="12,40 €",
+    value=AmountValue(amount=Decimal("12.40"), currency="EUR"),
+    confidence=0.875,
+    evidence=EVIDENCE,
+)
+DUE = TOTAL.model_copy(update={"question": "When is it due?", "value": DateValue(date=date(2024, 2, 29))})
+PAID = TOTAL.model_copy(update={"question": "Is it paid?", "kind": "verification", "value": YesNoValue(yes=False)})
+WHO = Answer(question="Who signed?", kind="extraction", status="not_found", confidence=0.7)
+READERS = {answer.question: "reader" for answer in (TOTAL, DUE, PAID, WHO)}
+
+
+def test_answers_come_back_as_they_were_given_and_only_those_that_were_asked_for(connection: Connection) -> None:
+    put_document(connection)
+    queries.put_answers(connection, A, [1, 2], READERS, [TOTAL, DUE, PAID, WHO])
+    assert queries.get_answers(connection, A, [1, 2], READERS) == {
+        answer.question: answer for answer in (TOTAL, DUE, PAID, WHO)
+    }
+    asked = {WHO.question: "reader", "Who paid?": "reader"}
+    assert queries.get_answers(connection, A, [1, 2], asked) == {WHO.question: WHO}
+    assert queries.get_answers(connection, A, [1, 2], {}) == {}
+
+
+def test_an_answer_is_that_of_its_document_pages_question_and_reader_alone(connection: Connection) -> None:
+    put_document(connection)
+    put_document(connection, B)
+    queries.put_answers(connection, A, [1], READERS, [WHO])
+    asked = {WHO.question: "reader"}
+    assert queries.get_answers(connection, A, [1], asked)
+    assert not queries.get_answers(connection, B, [1], asked)
+    assert not queries.get_answers(connection, A, [1, 2], asked)
+    assert not queries.get_answers(connection, A, [1], {WHO.question: "another reader"})
+    assert not queries.get_answers(connection, A, [1], {"who signed?": "reader"})
+
+
+def test_an_answer_that_is_there_stays_as_it_is(connection: Connection) -> None:
+    put_document(connection)
+    queries.put_answers(connection, A, [1], READERS, [WHO])
+    queries.put_answers(connection, A, [1], READERS, [WHO.model_copy(update={"confidence": 0.1}), TOTAL])
+    queries.put_answers(connection, A, [1], READERS, [])
+    assert queries.get_answers(connection, A, [1], READERS) == {WHO.question: WHO, TOTAL.question: TOTAL}
+
+
+def test_the_longest_question_about_the_most_pages_is_kept(connection: Connection) -> None:
+    put_document(connection)
+    # Nothing that compression could make fit into an index.
+    text = "".join(chr(number) for number in random.Random(1).sample(range(0x20000, 0x2A6DF), 500))
+    pages = list(range(1, 2001))
+    answer = WHO.model_copy(update={"question": text})
+    queries.put_answers(connection, A, pages, {text: "r" * 2000}, [answer])
+    assert queries.get_answers(connection, A, pages, {text: "r" * 2000}) == {text: answer}
+
+
+def test_many_tasks_may_keep_the_same_answers_at_once(crowd: Engine) -> None:
+    answers = [WHO.model_copy(update={"question": f"Who is {number}?"}) for number in range(100)]
+    readers = {answer.question: "reader" for answer in answers}
+    at_once(crowd, lambda connection, index: put_document(connection))
+    at_once(
+        crowd,
+        lambda connection, index: queries.put_answers(
+            connection, A, [1], readers, answers if index % 2 else answers[::-1]
+        ),
+    )
+    with transaction(crowd) as connection:
+        assert len(queries.get_answers(connection, A, [1], readers)) == 100
+
+
+def test_a_failed_answer_is_never_kept(connection: Connection) -> None:
+    put_document(connection)
+    with pytest.raises(IntegrityError, match="answers_status_check"):
+        queries.put_answers(connection, A, [1], READERS, [WHO.model_copy(update={"status": "failed"})])
+
+
+def inquiry(connection: Connection, task_id: str) -> AnswerResult:
+    start(connection, task_id)
+    return AnswerResult(
+        task_id=task_id,
+        document=DocumentInfo(document_id=A, media_type="image/png", page_count=2),
+        answers=[TOTAL, WHO],
+        pages=[],
+        reader="reader",
+        cached=False,
+        seconds={"ask": 0.25},
+        external_id="case-7",
+        metadata={"desk": 3},
+    )
+
+
+def test_the_answers_to_an_inquiry_come_back_whole_and_are_kept_once(connection: Connection) -> None:
+    put_document(connection)
+    result = inquiry(connection, "t")
+    queries.put_inquiry(connection, result)
+    queries.put_inquiry(connection, result.model_copy(update={"answers": []}))
+    found = queries.get_inquiry(connection, "t")
+    assert AnswerResult.model_validate(found) == result
+    assert queries.get_inquiry(connection, "unknown") is None
+    row = connection.execute(select(models.Inquiry.sha256, models.Inquiry.external_id)).one()
+    assert tuple(row) == (A, "case-7")
+
+
+def test_answers_need_their_job_and_their_document(connection: Connection) -> None:
+    with pytest.raises(IntegrityError, match="inquiries_sha256_fkey"):
+        queries.put_inquiry(connection, inquiry(connection, "t"))

@@ -17,8 +17,10 @@ from pydantic import ValidationError
 
 from core import contract
 from core.contract import (
+    ANSWER,
     CLASSIFY,
     INLINE_LIMIT,
+    AnswerRequest,
     ClassifyManyRequest,
     ClassifyRequest,
     ClassifyResult,
@@ -61,14 +63,14 @@ class Queue:
         self.app.conf.broker_transport_options = {"global_keyprefix": prefix}
         self.app.conf.result_backend_transport_options = {"global_keyprefix": prefix}
 
-    def take(self) -> Any:
+    def take(self, queue: str = "classify") -> Any:
         with self.app.connection_for_read() as connection:
-            message = connection.channel().basic_get("classify", no_ack=True)
+            message = connection.channel().basic_get(queue, no_ack=True)
         assert message is not None
         return message
 
-    def take_request(self) -> dict[str, Any]:
-        arguments, keywords, _ = self.take().decode()
+    def take_request(self, queue: str = "classify") -> dict[str, Any]:
+        arguments, keywords, _ = self.take(queue).decode()
         assert arguments == []
         return dict(keywords)
 
@@ -209,6 +211,34 @@ def test_many_documents_travel_in_messages_of_256(queue: Queue) -> None:
     assert bodies[1].documents[-1].document.uri == "file:///299.png"
     assert {tuple(body.classes or ()) for body in bodies} == {("a", "b")}
     assert queue.client.classify_many([]) == []
+
+
+def test_questions_go_to_a_queue_of_their_own(queue: Queue) -> None:
+    handle = queue.client.answer(URI, ["Who sent it?", "When?"], pages="all", external_id="7", task_id="mine")
+    message = queue.take("qa")
+    assert (message.headers["task"], message.headers["id"], handle.id) == (ANSWER, "mine", "mine")
+    assert message.decode()[1] == {
+        "document": {"uri": URI},
+        "questions": ["Who sent it?", "When?"],
+        "pages": "all",
+        "external_id": "7",
+    }
+
+
+def test_one_string_is_one_question(queue: Queue) -> None:
+    queue.client.answer(URI, " Who sent it? ")
+    assert queue.take_request("qa")["questions"] == ["Who sent it?"]
+    assert AnswerRequest.model_validate({"document": URI, "questions": "Who?"}).questions == ["Who?"]
+
+
+@pytest.mark.parametrize(
+    "questions",
+    [[], "", [" "], ["a\0b"], ["\ud800"], ["a" * 501], ["Who?"] * 101, [7], None],
+    ids=["none", "empty", "blank", "nul", "half a pair", "long", "many", "number", "null"],
+)
+def test_what_is_no_question_is_not_asked(questions: Any) -> None:
+    with pytest.raises(ValidationError, match="questions"):
+        AnswerRequest.model_validate({"document": URI, "questions": questions})
 
 
 def test_a_correction_overtakes_and_names_its_request(queue: Queue) -> None:

@@ -29,7 +29,7 @@ def up(context: typer.Context) -> None:
 
 def worker(
     context: typer.Context,
-    queues: Annotated[str, typer.Option(help="Queues to take from, comma-separated.")] = "classify",
+    queues: Annotated[str, typer.Option(help="Queues to take from, comma-separated.")] = "classify,qa",
     name: Annotated[str | None, typer.Option(help="Node name; `%h` stands for the host.")] = None,
     ready_file: Annotated[
         Path | None, typer.Option(help="Touched once the model is loaded and the node takes work.")
