@@ -1,9 +1,12 @@
-"""Sentences that class descriptions are put into before they are encoded: an ensemble is steadier than any one."""
+"""Wordings for models: sentences that class descriptions are put into, and what is told along with a question."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from core.class_set import DocumentClass
+from core.contract.answer import QuestionKind
 from core.features import words_of
+from core.question import Question
 
 GENERAL: Final = (
     "{}",
@@ -11,6 +14,7 @@ GENERAL: Final = (
     "A scanned page of {}.",
     "The first page of {}.",
 )
+"""An ensemble is steadier than any one."""
 
 FAMILIES: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "receipt": (
@@ -43,3 +47,26 @@ def prompts_of(item: DocumentClass) -> list[str]:
     words = item.words
     meaning = f"{words}: {item.description.rstrip('.')}" if item.description else words
     return [template.replace("{}", meaning) for template in templates_of(item)]
+
+
+NOT_FOUND: Final = "NOT_FOUND"
+"""What a model is to say where the document does not hold the answer."""
+
+PROMPTS: Final[dict[QuestionKind, str]] = {
+    "document_type": (
+        "{question}\nAnswer with the type of the document alone, in one to four words. "
+        f"If it cannot be told, answer {NOT_FOUND}."
+    ),
+    "counting": f"{{question}}\nAnswer with digits only. If it cannot be counted here, answer {NOT_FOUND}.",
+    "extraction": (
+        "{question}\nAnswer with the text exactly as it is printed, and nothing else. "
+        f"If it is not printed here, answer {NOT_FOUND}."
+    ),
+    "verification": f"{{question}}\nAnswer yes or no only. If the document does not tell, answer {NOT_FOUND}.",
+}
+"""Asked straight: reasoning aloud costs small models accuracy in extraction."""
+
+
+def prompt_of(question: Question, prompts: Mapping[QuestionKind, str]) -> str:
+    """What a generating model is asked; `prompts` take the place of the general ones of their kinds."""
+    return prompts.get(question.kind, PROMPTS[question.kind]).replace("{question}", question.text)

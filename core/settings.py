@@ -2,14 +2,16 @@
 
 import os
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from core.contract import Pages
+from core.contract.answer import QuestionKind
 from core.errors import RejectedInput
+from core.question import Expected
 
 PROJECT = Path(__file__).resolve().parent.parent
 DEFAULT_CONFIG = PROJECT / "configs" / "embedded.yaml"
@@ -87,6 +89,35 @@ class Deciding(Section):
         return self.class_sets.get(class_set or "", self.thresholds)
 
 
+def _with_question(prompt: str) -> str:
+    if "{question}" not in prompt:
+        raise ValueError("a prompt holds {question} where the question goes")
+    return prompt
+
+
+Prompt = Annotated[str, AfterValidator(_with_question)]
+Wording = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+class FieldSettings(Section):
+    """A field as this deployment's documents print it, beside the wordings that are known anyway."""
+
+    labels: tuple[Wording, ...] = Field(min_length=1, description="Words that it is printed under: `Our reference`.")
+    questions: tuple[Wording, ...] = Field(default=(), description="Words that it is asked for in: `file number`.")
+    expects: Expected = Field(default="text", description="What its value looks like.")
+
+
+class Asking(Section):
+    prompts: dict[QuestionKind, Prompt] = Field(
+        default_factory=dict,
+        description="What a generating model is told, by kind of question; `{question}` is the question. It is to "
+        "answer NOT_FOUND where the pages do not tell.",
+    )
+    fields: dict[str, FieldSettings] = Field(
+        default_factory=dict, description="Fields that are printed or asked for in words of this deployment's own."
+    )
+
+
 class Node(Section):
     concurrency: int = Field(default=16, gt=0, description="Tasks in flight in one inference node.")
     max_attempts: int = Field(
@@ -122,6 +153,7 @@ class Settings(BaseSettings):
     reading: Reading = Reading()
     model: Model = Model()
     deciding: Deciding = Deciding()
+    asking: Asking = Asking()
     node: Node = Node()
 
     @classmethod

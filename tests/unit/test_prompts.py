@@ -1,7 +1,9 @@
 import pytest
 
 from core.class_set import DocumentClass
-from core.prompts import FAMILIES, GENERAL, prompts_of, templates_of
+from core.contract.answer import QuestionKind
+from core.prompts import FAMILIES, GENERAL, NOT_FOUND, PROMPTS, prompt_of, prompts_of, templates_of
+from core.question import understand
 
 
 def test_every_class_has_the_general_templates() -> None:
@@ -30,3 +32,30 @@ def test_templates_of_ones_own_come_last() -> None:
 def test_prompts_hold_name_and_description() -> None:
     item = DocumentClass(name="bank_statement", description="What the bank {sends}.")
     assert prompts_of(item)[0] == "bank statement: What the bank {sends}"
+
+
+QUESTIONS: dict[QuestionKind, str] = {
+    "document_type": "What type of document is this?",
+    "counting": "How many items were bought?",
+    "extraction": "What is the invoice number?",
+    "verification": "Is the total greater than $100?",
+}
+
+
+@pytest.mark.parametrize("kind", QUESTIONS)
+def test_each_kind_of_question_is_asked_in_its_own_words_and_may_be_not_found(kind: QuestionKind) -> None:
+    prompt = prompt_of(understand(QUESTIONS[kind]), {})
+    assert prompt.startswith(QUESTIONS[kind] + "\n")
+    assert NOT_FOUND in prompt
+    assert PROMPTS.keys() == QUESTIONS.keys()
+    assert len({PROMPTS[other] for other in PROMPTS}) == len(PROMPTS)
+
+
+def test_a_deployment_asks_in_words_of_its_own() -> None:
+    prompts: dict[QuestionKind, str] = {"extraction": "Lies vor: {question}"}
+    assert prompt_of(understand(QUESTIONS["extraction"]), prompts) == "Lies vor: What is the invoice number?"
+    assert prompt_of(understand(QUESTIONS["counting"]), prompts).startswith("How many")
+
+
+def test_braces_in_a_question_are_left_as_they_are() -> None:
+    assert prompt_of(understand("What is {0} or {question}?"), {}).startswith("What is {0} or {question}?\n")

@@ -69,6 +69,10 @@ def test_an_empty_file_means_the_defaults(file: Path) -> None:
         ("deciding: {class_sets: {tax: {margin: 2}}}", "deciding.class_sets.tax.margin"),
         ("reading: {timeout: soon, memory: -1}", "reading.timeout.*reading.memory"),
         ("broker:", "broker"),
+        ("asking: {prompts: {extraction: Read it}}", "asking.prompts.extraction"),
+        ("asking: {prompts: {guessing: '{question}'}}", "asking.prompts.guessing.*"),
+        ("asking: {fields: {file: {labels: []}}}", "asking.fields.file.labels"),
+        ("asking: {fields: {file: {labels: [Ref], expects: riddle}}}", "asking.fields.file.expects"),
     ],
 )
 def test_a_setting_at_fault_is_named(file: Path, text: str, named: str) -> None:
@@ -115,6 +119,16 @@ def test_a_password_in_a_mistake_is_not_repeated(file: Path, text: str) -> None:
         Settings.load(file)
     assert "hush" not in str(caught.value)
     assert "hush" not in str(caught.value.__cause__)
+
+
+def test_the_commented_example_of_fields_and_prompts_can_be_used(file: Path) -> None:
+    lines = DEFAULT_CONFIG.read_text().splitlines()
+    start = lines.index("# asking:")
+    file.write_text("\n".join(line.removeprefix("# ") for line in lines[start:]))
+    asking = Settings.load(file).asking
+    assert asking.fields["file number"].labels == ("Our reference", "Unser Zeichen")
+    assert asking.fields["file number"].expects == "identifier"
+    assert asking.prompts.keys() == {"extraction"}
 
 
 def test_settings_do_not_change() -> None:
