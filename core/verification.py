@@ -216,8 +216,7 @@ def _is_same(question: Question, claim: Claim, answer: str) -> bool | None:
     if question.expects in ("identifier", "phone", "email", "url"):
         return "".join(words_of(answer)) == "".join(words_of(claim.target))
     if question.expects == "country":
-        # France, French, FRA.
-        return answer.casefold()[:3] == claim.target.casefold()[:3]
+        return _is_country(*sorted(("".join(words_of(text)) for text in (answer, claim.target)), key=len))
     if claim.subject == "sex":
         one, other = (_SEXES.get("".join(words_of(text)[:1])) for text in (answer, claim.target))
         return one == other if one and other else None
@@ -227,6 +226,13 @@ def _is_same(question: Question, claim: Claim, answer: str) -> bool | None:
         )
         return one == other if one and other else None
     return _is_named(answer, claim.target)
+
+
+def _is_country(short: str, long: str) -> bool | None:
+    """Whether a code, a country or a nationality are of one country; None for the likes of France and French."""
+    if not short or short[:2] != long[:2]:
+        return False
+    return True if long.startswith(short[: max(3, len(short) - 1)]) else None
 
 
 def _is_named(answer: str, target: str) -> bool:
