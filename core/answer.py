@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
 import structlog
 
@@ -12,6 +12,9 @@ from core.errors import IntakeError, ModelFailure, TransientFailure
 from core.page import Page
 from core.picture import Pixels
 from core.question import Question, understand
+
+if TYPE_CHECKING:
+    from core.classify import Decision
 
 T = TypeVar("T")
 OnDevice = Callable[[Callable[[], Any]], Any]
@@ -29,13 +32,21 @@ class DocumentType:
     name: str | None
     confidence: float
 
+    @classmethod
+    def of(cls, decision: "Decision") -> Self:
+        """What the classifier decided, among all the types that there are."""
+        if decision.prediction is None or "out_of_set" in decision.reasons:
+            return cls(None, 1 - decision.in_set)
+        return cls(decision.prediction, decision.confidence * decision.in_set)
+
 
 @dataclass(frozen=True, slots=True)
 class Inquiry:
     """One document to ask about.
 
     `images` are the pages' pixels, in the order of `pages`, for answerers that need them; `document_type` says what
-    the document is, and is called at most once for each question about that. `page_count` is the whole document's.
+    the document is, and is called at most once for each question about that, never by `run`, whose thread it needs.
+    `page_count` is the whole document's.
     """
 
     pages: tuple[Page, ...]

@@ -667,18 +667,23 @@ def list_corrections(connection: Connection, class_set: str) -> list[Correction]
 
 
 def put_answers(
-    connection: Connection, sha256: str, pages: Sequence[int], readers: Mapping[str, str], answers: Sequence[Answer]
+    connection: Connection,
+    sha256: str,
+    pages: Sequence[int],
+    readers: Mapping[str, str],
+    answers: Mapping[str, Answer],
 ) -> None:
-    """Keep what was answered from these pages, each by the reader of its question; what is there stays as it is."""
+    """Keep what its reader answered to each question from these pages; what is there already stays as it is."""
     rows = [
         {
             "sha256": sha256,
-            "asked": _asked(pages, answer.question, readers[answer.question]),
+            "asked": _asked(pages, question, readers[question]),
             "pages": list(pages),
-            "reader": readers[answer.question],
+            "reader": readers[question],
             **answer.model_dump(mode="json", exclude={"error"}),
+            "question": question,
         }
-        for answer in answers
+        for question, answer in answers.items()
     ]
     if rows:
         rows.sort(key=lambda row: row["asked"])

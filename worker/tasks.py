@@ -99,8 +99,8 @@ def answer(runtime: Runtime, started: Job, request: AnswerRequest) -> job.Done:
     with timed(seconds, "lookup"), transaction(runtime.engine) as connection:
         answers = queries.get_answers(connection, sha256, intake.numbers, readers)
     missing = [text for text in readers if text not in answers]
-    new = _ask(runtime, intake, missing, choice, seconds)
-    answers |= {answer.question: answer for answer in new}
+    new = dict(zip(missing, _ask(runtime, intake, missing, choice, seconds), strict=True))
+    answers |= new
     result = AnswerResult(
         task_id=started.task_id,
         document=intake.document,
@@ -122,7 +122,7 @@ def answer(runtime: Runtime, started: Job, request: AnswerRequest) -> job.Done:
     )
 
     def store(connection: Connection) -> AnswerResult:
-        kept = [answer for answer in new if answer.status != "failed"]
+        kept = {question: answer for question, answer in new.items() if answer.status != "failed"}
         queries.put_answers(connection, sha256, intake.numbers, readers, kept)
         queries.put_inquiry(connection, result)
         return result
@@ -197,7 +197,7 @@ def _reader_of(runtime: Runtime, question: Question, choice: Choice | None) -> s
 def _ask(
     runtime: Runtime, intake: Intake, questions: Sequence[str], choice: Choice | None, seconds: dict[str, float]
 ) -> list[Answer]:
-    """The answers, each to its question; one that cannot be had is `failed`."""
+    """One answer a question, in order."""
     if not questions:
         return []
     images = render(runtime, intake, seconds) if runtime.answerer.needs_pixels else ()
@@ -216,10 +216,7 @@ def _document_type(runtime: Runtime, intake: Intake, choice: Choice | None) -> D
             "service; `docintake classes list` shows those that are",
         )
     thresholds = runtime.settings.deciding.thresholds_of(choice.class_set)
-    decision = choice.classifier.decide(encode(runtime, intake, {}).pages, thresholds)
-    if decision.prediction is None or "out_of_set" in decision.reasons:
-        return DocumentType(None, 1 - decision.in_set)
-    return DocumentType(decision.prediction, decision.confidence * decision.in_set)
+    return DocumentType.of(choice.classifier.decide(encode(runtime, intake, {}).pages, thresholds))
 
 
 def _outcomes(runtime: Runtime, task_id: str, request: ClassifyManyRequest, retries: int = 0) -> ClassifyManyResult:

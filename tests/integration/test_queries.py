@@ -747,15 +747,14 @@ TOTAL = Answer(
 DUE = TOTAL.model_copy(update={"question": "When is it due?", "value": DateValue(date=date(2024, 2, 29))})
 PAID = TOTAL.model_copy(update={"question": "Is it paid?", "kind": "verification", "value": YesNoValue(yes=False)})
 WHO = Answer(question="Who signed?", kind="extraction", status="not_found", confidence=0.7)
-READERS = {answer.question: "reader" for answer in (TOTAL, DUE, PAID, WHO)}
+KEPT = {answer.question: answer for answer in (TOTAL, DUE, PAID, WHO)}
+READERS = dict.fromkeys(KEPT, "reader")
 
 
 def test_answers_come_back_as_they_were_given_and_only_those_that_were_asked_for(connection: Connection) -> None:
     put_document(connection)
-    queries.put_answers(connection, A, [1, 2], READERS, [TOTAL, DUE, PAID, WHO])
-    assert queries.get_answers(connection, A, [1, 2], READERS) == {
-        answer.question: answer for answer in (TOTAL, DUE, PAID, WHO)
-    }
+    queries.put_answers(connection, A, [1, 2], READERS, KEPT)
+    assert queries.get_answers(connection, A, [1, 2], READERS) == KEPT
     asked = {WHO.question: "reader", "Who paid?": "reader"}
     assert queries.get_answers(connection, A, [1, 2], asked) == {WHO.question: WHO}
     assert queries.get_answers(connection, A, [1, 2], {}) == {}
@@ -764,7 +763,7 @@ def test_answers_come_back_as_they_were_given_and_only_those_that_were_asked_for
 def test_an_answer_is_that_of_its_document_pages_question_and_reader_alone(connection: Connection) -> None:
     put_document(connection)
     put_document(connection, B)
-    queries.put_answers(connection, A, [1], READERS, [WHO])
+    queries.put_answers(connection, A, [1], READERS, {WHO.question: WHO})
     asked = {WHO.question: "reader"}
     assert queries.get_answers(connection, A, [1], asked)
     assert not queries.get_answers(connection, B, [1], asked)
@@ -775,10 +774,10 @@ def test_an_answer_is_that_of_its_document_pages_question_and_reader_alone(conne
 
 def test_an_answer_that_is_there_stays_as_it_is(connection: Connection) -> None:
     put_document(connection)
-    queries.put_answers(connection, A, [1], READERS, [WHO])
-    queries.put_answers(connection, A, [1], READERS, [WHO.model_copy(update={"confidence": 0.1}), TOTAL])
-    queries.put_answers(connection, A, [1], READERS, [])
-    assert queries.get_answers(connection, A, [1], READERS) == {WHO.question: WHO, TOTAL.question: TOTAL}
+    queries.put_answers(connection, A, [1], READERS, {WHO.question: WHO})
+    queries.put_answers(connection, A, [1], READERS, {**KEPT, WHO.question: TOTAL})
+    queries.put_answers(connection, A, [1], READERS, {})
+    assert queries.get_answers(connection, A, [1], READERS) == KEPT
 
 
 def test_the_longest_question_about_the_most_pages_is_kept(connection: Connection) -> None:
@@ -787,18 +786,20 @@ def test_the_longest_question_about_the_most_pages_is_kept(connection: Connectio
     text = "".join(chr(number) for number in random.Random(1).sample(range(0x20000, 0x2A6DF), 500))
     pages = list(range(1, 2001))
     answer = WHO.model_copy(update={"question": text})
-    queries.put_answers(connection, A, pages, {text: "r" * 2000}, [answer])
+    queries.put_answers(connection, A, pages, {text: "r" * 2000}, {text: answer})
     assert queries.get_answers(connection, A, pages, {text: "r" * 2000}) == {text: answer}
 
 
 def test_many_tasks_may_keep_the_same_answers_at_once(crowd: Engine) -> None:
-    answers = [WHO.model_copy(update={"question": f"Who is {number}?"}) for number in range(100)]
-    readers = {answer.question: "reader" for answer in answers}
+    answers = [
+        (f"Who is {number}?", WHO.model_copy(update={"question": f"Who is {number}?"})) for number in range(100)
+    ]
+    readers = dict.fromkeys(dict(answers), "reader")
     at_once(crowd, lambda connection, index: put_document(connection))
     at_once(
         crowd,
         lambda connection, index: queries.put_answers(
-            connection, A, [1], readers, answers if index % 2 else answers[::-1]
+            connection, A, [1], readers, dict(answers if index % 2 else answers[::-1])
         ),
     )
     with transaction(crowd) as connection:
@@ -808,7 +809,7 @@ def test_many_tasks_may_keep_the_same_answers_at_once(crowd: Engine) -> None:
 def test_a_failed_answer_is_never_kept(connection: Connection) -> None:
     put_document(connection)
     with pytest.raises(IntegrityError, match="answers_status_check"):
-        queries.put_answers(connection, A, [1], READERS, [WHO.model_copy(update={"status": "failed"})])
+        queries.put_answers(connection, A, [1], READERS, {WHO.question: WHO.model_copy(update={"status": "failed"})})
 
 
 def inquiry(connection: Connection, task_id: str) -> AnswerResult:
