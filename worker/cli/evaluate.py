@@ -1,5 +1,6 @@
-"""`docintake evaluate`: how good it is on documents whose classes are known."""
+"""`docintake evaluate`: how good it is on documents whose classes, or answers, are known."""
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +9,9 @@ import typer
 from worker.cli.output import Json, console, errors, print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from core.answer_evaluation import AnswerReport, Judged
     from core.class_set import ClassSet
     from core.evaluation import Report
     from core.settings import Settings
@@ -17,10 +21,12 @@ app = typer.Typer(no_args_is_help=True)
 LISTED = 12
 """Confusions that people are shown; --json and --plot have them all."""
 
+PagesRead = Annotated[str | None, typer.Option(help="first, all, or such as 1-3,7; else as in the settings.")]
+
 
 @app.callback()
 def evaluate() -> None:
-    """Measure how good it is on documents whose classes are known."""
+    """Measure how good it is on documents whose classes, or answers, are known."""
 
 
 @app.command()
@@ -29,7 +35,7 @@ def classify(
     directory: Annotated[Path, typer.Argument(help="Holds one folder a class, named after it.", metavar="DIR")],
     classes: Annotated[Path, typer.Option(help="The class set, a YAML file.", dir_okay=False)],
     *,
-    pages: Annotated[str | None, typer.Option(help="first, all, or such as 1-3,7; else as in the settings.")] = None,
+    pages: PagesRead = None,
     plot: Annotated[
         Path | None, typer.Option(help="Draw the confusion matrix into this PNG file.", dir_okay=False)
     ] = None,
@@ -43,24 +49,55 @@ def classify(
 
     from core.class_set import ClassSet
     from core.errors import RejectedInput
-    from core.evaluation import plot_confusion
+    from core.evaluation import evaluate_folder, plot_confusion
     from core.settings import Settings
 
     settings = _with_pages(Settings.load(context.obj), pages)
     class_set = ClassSet.from_yaml(classes)
     if plot is not None and not plot.resolve().parent.is_dir():
         raise RejectedInput("not_writable", f"there is no folder {plot.resolve().parent} to draw into")
-    report = _evaluate(directory, class_set, settings)
+    with _bar("Classifying") as progress:
+        report = evaluate_folder(directory, class_set, settings, progress)
     if plot is not None:
         plot_confusion(report, plot)
     if as_json:
         print_json(report.model_dump(mode="json", exclude={"unreadable"}))
     else:
         _print_report(report, class_set)
-    for file, code in report.unreadable.items():
-        errors().print(f"[yellow]![/] {escape(file)}: {code}", soft_wrap=True)
+    _warn(report.unreadable)
     if plot is not None:
         errors().print(f"Drew the confusion matrix into {escape(str(plot))}.", soft_wrap=True)
+
+
+@app.command()
+def ask(
+    context: typer.Context,
+    questions: Annotated[
+        Path,
+        typer.Argument(help="One JSON object a line: file, question, answers, maybe field.", metavar="QUESTIONS"),
+    ],
+    documents: Annotated[Path, typer.Option(help="The folder that the files lie in.", metavar="DIR")],
+    *,
+    pages: PagesRead = None,
+    misses: Annotated[int, typer.Option(min=0, help="Show so many wrong answers, the surest first.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Answer questions in this process, without queue or database, and compare with the answers that are known.
+
+    Without answers, a question is one that its document does not tell. Files are named from the folder on.
+    """
+    from core.answer_evaluation import evaluate_questions, read_questions
+    from core.settings import Settings
+
+    settings = _with_pages(Settings.load(context.obj), pages)
+    known = read_questions(questions)
+    with _bar("Asking") as progress:
+        report = evaluate_questions(known, documents, settings, progress)
+    if as_json:
+        print_json(report.model_dump(mode="json"))
+    else:
+        _print_answers(report, misses)
+    _warn(report.unreadable)
 
 
 def _with_pages(settings: "Settings", pages: str | None) -> "Settings":
@@ -80,20 +117,22 @@ def _with_pages(settings: "Settings", pages: str | None) -> "Settings":
     return settings.model_copy(update={"documents": documents})
 
 
-def _evaluate(directory: Path, class_set: "ClassSet", settings: "Settings") -> "Report":
-    """The evaluation under a progress bar."""
+@contextmanager
+def _bar(description: str) -> "Iterator[Callable[[int, int], None]]":
+    """What to tell how many are done, of how many, to have it shown."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from core.evaluation import evaluate_folder
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=errors(), transient=True) as bar:
         task = bar.add_task("Loading the model", total=None)
+        yield lambda done, total: bar.update(task, description=description, completed=done, total=total)
 
-        def progress(done: int, total: int) -> None:
-            bar.update(task, description="Classifying", completed=done, total=total)
 
-        return evaluate_folder(directory, class_set, settings, progress)
+def _warn(unreadable: dict[str, str]) -> None:
+    from rich.markup import escape
+
+    for file, code in unreadable.items():
+        errors().print(f"[yellow]![/] {escape(file)}: {code}", soft_wrap=True)
 
 
 def _print_report(report: "Report", class_set: "ClassSet") -> None:
@@ -151,6 +190,51 @@ def _print_confusions(report: "Report") -> None:
             table.add_row(str(count), Text(truth), "→", Text(predicted))
         console().print(f"\n[bold]{title}[/]" + (f" [dim](of {len(found)})[/]" if len(found) > LISTED else ""))
         console().print(table)
+
+
+def _print_answers(report: "AnswerReport", misses: int) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    figures = Table.grid(padding=(0, 2))
+    figures.add_row("questions", f"{report.questions}")
+    figures.add_row(
+        "exact match", f"[bold]{_share(report.exact_match)}[/]", "[dim]right, by value or word for word[/]"
+    )
+    figures.add_row("ANLS", f"[bold]{_share(report.anls)}[/]", "[dim]how near the answers come, letter by letter[/]")
+    figures.add_row("not found, F1", f"[bold]{_share(report.not_found_f1)}[/]", "[dim]telling what is not there[/]")
+    figures.add_row("evidence hit rate", _share(report.evidence_hit_rate), "[dim]the lines shown hold the answer[/]")
+    figures.add_row("seconds a question", _number(report.seconds_per_question))
+    console().print(figures)
+    if report.by_field:
+        table = Table(
+            "field", "questions", "exact", "ANLS", "not found", "evidence", "seconds", box=None, header_style="bold"
+        )
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for name, score in sorted(report.by_field.items(), key=lambda item: (item[1].exact_match or 0, item[0])):
+            shares = (score.exact_match, score.anls, score.not_found_f1, score.evidence_hit_rate)
+            table.add_row(Text(name), str(score.questions), *map(_share, shares), _number(score.seconds_per_question))
+        console().print()
+        console().print(table)
+    if misses and report.misses:
+        _print_misses(report.misses, misses)
+
+
+def _print_misses(found: "Sequence[Judged]", shown: int) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("document", "question", "expected", "got", "sure", box=None, header_style="bold")
+    for item in found[:shown]:
+        expected = Text(item.known.answers[0]) if item.known.answers else Text("not found", style="dim")
+        got = Text(
+            item.printed or item.error or item.status.replace("_", " "), style="red" if item.printed else "dim"
+        )
+        sure = f"{item.answer.confidence:.2f}" if item.answer else ""
+        table.add_row(Text(item.known.file), Text(item.known.question), expected, got, sure)
+    console().print("\n[bold]Misses[/]" + (f" [dim](of {len(found)})[/]" if len(found) > shown else ""))
+    console().print(table)
 
 
 def _share(value: float | None) -> str:
