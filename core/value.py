@@ -80,8 +80,9 @@ _MONTH_OF_YEAR: Final = re.compile(
     re.VERBOSE,
 )
 _DAY_OF_MONTH: Final = re.compile(
-    rf"(?<![^\W_]){_CLEAR_MONTH}\.?\s?[0-3]?\d(?![\d:,.])|(?<!\d)[0-3]?\d\s?{_CLEAR_MONTH}\b"
+    rf"(?<![^\W_]){_CLEAR_MONTH}\.?\s?[0-3]?\d(?!\d|[:,.]\s?\d)|(?<!\d)[0-3]?\d\s?{_CLEAR_MONTH}\b"
 )
+_YEARS: Final = re.compile(r"(?:19|20)\d\d")
 _QUARTER: Final = re.compile(
     r"\bq([1-4])[\s/-]{0,2}((?:19|20)\d\d)|((?:19|20)\d\d)[\s/-]{0,2}q([1-4])\b", re.IGNORECASE
 )
@@ -163,6 +164,8 @@ _GROUPS: Final = re.compile(
     r"(?<!\w)(?:[A-Z]{2}\d\d(?:\s?[A-Z0-9]{4}){3,7}(?:\s?[A-Z0-9]{1,3})?|[\dX*]{4}(?:[\s-][\dX*]{4}){2,4})(?![\w,.])"
 )
 _TOKEN: Final = re.compile(r"(?<![\w@.,])(?=\S*\d)[A-Za-z0-9]+(?:[-/.\\_:#][A-Za-z0-9]+)*(?![\w@])")
+_LETTERED: Final = re.compile(r"[a-z].*[-/_]|[-/_].*[a-z]")
+_DECIMAL: Final = re.compile(r"\d+[.,]\d+")
 _DIGIT: Final = re.compile(r"\d")
 
 
@@ -187,7 +190,9 @@ def find_values(text: str) -> list[Mention]:
     _add(found, "time", _TIME.finditer(text))
     if "%" in text or "c" in text or "C" in text or "z" in text:
         _add(found, "percent", _PERCENT.finditer(text))
-    months = [*_MONTH_OF_YEAR.finditer(text), *_DAY_OF_MONTH.finditer(text)]
+    months = [*_DAY_OF_MONTH.finditer(text)]
+    if _YEARS.search(text):
+        months = [*_MONTH_OF_YEAR.finditer(text), *months]
     _add(found, "date", months)
     unclear = [Mention("identifier", *match.span(), match.group()) for match in months if _is_numeric(match.group())]
     taken = list(found)
@@ -225,7 +230,15 @@ def _identifies(text: str) -> bool:
     digits = sum(map(str.isdigit, text))
     if any("A" <= char <= "Z" for char in text):
         return digits > 0 and len(text) >= 3
-    return digits >= 5 and not _THOUSANDS.search(text) and not _CENTS.search(text) and not re.search("[a-z]{4}", text)
+    if _LETTERED.search(text):
+        return digits >= 3
+    return (
+        digits >= 5
+        and not _DECIMAL.fullmatch(text)
+        and not _THOUSANDS.search(text)
+        and not _CENTS.search(text)
+        and not re.search("[a-z]{4}", text)
+    )
 
 
 def _numbers(match: re.Match[str]) -> Iterator[Mention]:
