@@ -1,25 +1,38 @@
 """What each task does, through job, intake, the real reader and a real PostgreSQL."""
 
+import threading
 import time
 import uuid
+from collections.abc import Sequence
+from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from conftest import Serving
+from printed import file_of, picture
 from sqlalchemy import text
 
+from core.answer import Inquiry, not_found
 from core.contract import (
+    ANSWER,
     CLASSIFY,
     CLASSIFY_MANY,
     CORRECT,
+    Answer,
+    AnswerResult,
     ClassifyManyResult,
     ClassifyResult,
     CorrectResult,
+    Evidence,
 )
 from core.errors import ModelFailure, RejectedInput, TransientFailure
+from core.question import Question
+from core.settings import Deciding
 from db import queries
 from db.session import transaction
-from worker import intake
+from worker import intake, tasks
 
 RECEIPT = ("RECEIPT", "goods paid in the shop", "Total 3.40")
 LETTER = ("LETTER", "Dear person", "Sincerely yours")
@@ -265,3 +278,286 @@ def test_a_newly_published_class_is_decided_on_within_seconds(serving: Serving) 
     time.sleep(serving.runtime.settings.node.class_refresh * 1.1)
     result = classify(serving, document, class_set="menus")
     assert (result.class_set_version, len(result.probabilities)) == (2, 3)
+
+
+class Clerk:
+    """Answers with the first line that holds the question's last word; keeps what it was asked, batch by batch.
+
+    It stumbles over any batch in which a question speaks of dragons.
+    """
+
+    fingerprint = "clerk-1"
+    needs_pixels = False
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+        self.inquiries: list[Inquiry] = []
+        self.error: Exception = ValueError("dragons")
+
+    def prepare(self, inquiry: Inquiry) -> Inquiry:
+        self.inquiries.append(inquiry)
+        return inquiry
+
+    def run(self, prepared: Inquiry, questions: Sequence[Question]) -> list[str]:
+        assert threading.current_thread().name == "device"
+        if any("dragon" in question.text for question in questions):
+            raise self.error
+        self.asked.append([question.text for question in questions])
+        return [question.text.rstrip("?").split()[-1] for question in questions]
+
+    def finish(self, prepared: Inquiry, question: Question, output: str) -> Answer:
+        if question.kind == "document_type":
+            kind = prepared.document_type()
+            return not_found(question, kind.confidence) if kind.name is None else _said(question, kind.name, [])
+        for page in prepared.pages:
+            for line in page.lines:
+                if output in line.text:
+                    return _said(question, line.text, [Evidence(page=page.number, box=line.box, text=line.text)])
+        return not_found(question, 0.75)
+
+
+def _said(question: Question, words: str, evidence: list[Evidence]) -> Answer:
+    return Answer(
+        question=question.text,
+        kind=question.kind,
+        status="answered",
+        answer=words,
+        confidence=0.9,
+        evidence=evidence,
+    )
+
+
+@pytest.fixture
+def clerk(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> Clerk:
+    clerk = Clerk()
+    monkeypatch.setitem(vars(serving.runtime), "answerer", clerk)
+    monkeypatch.setitem(vars(serving.runtime), "answering", "clerk")
+    return clerk
+
+
+def ask(serving: Serving, document: Any, *questions: str, task_id: str | None = None, **options: Any) -> AnswerResult:
+    result = serving.run(ANSWER, {"document": document, "questions": list(questions), **options}, task_id)
+    assert isinstance(result, AnswerResult)
+    return result
+
+
+def kept(serving: Serving, result: AnswerResult) -> dict[str, str]:
+    """Question → status of the answers that are kept of this document."""
+    with transaction(serving.database) as connection:
+        rows = connection.execute(
+            text("SELECT question, status FROM answers WHERE sha256 = :id"), {"id": result.document.document_id}
+        ).all()
+    return dict(rows)
+
+
+def test_questions_are_answered_in_order_and_the_answers_stand_in_the_row(serving: Serving, clerk: Clerk) -> None:
+    task_id = uuid.uuid4().hex
+    result = ask(
+        serving,
+        serving.file(*RECEIPT),
+        "What is the Total?",
+        "Where is the moon?",
+        task_id=task_id,
+        external_id="A-1",
+        metadata={"case": 7},
+    )
+    total, moon = result.answers
+    assert (total.question, total.status, total.answer) == ("What is the Total?", "answered", "Total 3.40")
+    assert [(line.page, line.text) for line in total.evidence] == [(1, "Total 3.40")]
+    assert (moon.question, moon.status, moon.confidence) == ("Where is the moon?", "not_found", 0.75)
+    (page,) = result.pages
+    assert (page.number, page.source, page.width, page.height) == (1, "text_layer", 1546, 2000)
+    assert (result.reader, result.cached, result.class_set) == ("clerk", False, None)
+    assert {"fetch", "lookup", "read", "store", "ask"} == result.seconds.keys()
+    assert (result.external_id, result.metadata) == ("A-1", {"case": 7})
+    with transaction(serving.database) as connection:
+        assert queries.get_inquiry(connection, task_id) == result.model_dump(mode="json")
+    assert serving.job(task_id).state == "succeeded"
+    assert serving.job(task_id).request["questions"] == ["What is the Total?", "Where is the moon?"]
+    assert kept(serving, result) == {"What is the Total?": "answered", "Where is the moon?": "not_found"}
+
+
+def test_a_task_sent_twice_is_done_once(serving: Serving, clerk: Clerk) -> None:
+    document = serving.file(*RECEIPT)
+    first, again = (ask(serving, document, "Total?", task_id="ask-1") for _ in range(2))
+    assert first == again
+    assert clerk.asked == [["Total?"]]
+
+
+def test_what_was_answered_before_is_neither_read_nor_asked_again(serving: Serving, clerk: Clerk) -> None:
+    document = serving.file(*RECEIPT)
+    first = ask(serving, document, "Total?", "Where is the moon?")
+    Path(unquote(urlsplit(document).path)).unlink()
+    known = {"document_id": first.document.document_id}
+    again = ask(serving, known, "Where is the moon?", "Total?")
+    assert (first.cached, again.cached) == (False, True)
+    assert again.answers == first.answers[::-1]
+    more = ask(serving, known, "Total?", "shop?")
+    assert not more.cached
+    assert [answer.status for answer in more.answers] == ["answered", "answered"]
+    assert clerk.asked == [["Total?", "Where is the moon?"], ["shop?"]]
+
+
+def test_a_question_that_stands_twice_is_asked_once_and_answered_twice(serving: Serving, clerk: Clerk) -> None:
+    result = ask(
+        serving, serving.file(*RECEIPT), "The Total?", "shop?", " The   Total? ", "The\nTotal?", "the Total?"
+    )
+    assert [answer.question for answer in result.answers] == [
+        "The Total?",
+        "shop?",
+        "The   Total?",
+        "The\nTotal?",
+        "the Total?",
+    ]
+    assert [answer.answer for answer in result.answers].count("Total 3.40") == 4
+    assert clerk.asked == [["The Total?", "shop?", "the Total?"]]
+
+
+def test_a_question_that_fails_fails_alone_and_is_asked_again(serving: Serving, clerk: Clerk) -> None:
+    document = serving.file(*RECEIPT)
+    questions = ["Total?", "Is there a dragon?", "shop?", "Where is the moon?"]
+    result = ask(serving, document, *questions)
+    assert [answer.status for answer in result.answers] == ["answered", "failed", "answered", "not_found"]
+    error = result.answers[1].error
+    assert error
+    assert (error.kind, error.code) == ("failed", "model_failed")
+    assert "dragon" not in error.message
+    assert kept(serving, result).keys() == {"Total?", "shop?", "Where is the moon?"}
+    clerk.asked.clear()
+    clerk.error = ModelFailure("no_dragons", "feed it")
+    again = ask(serving, document, *questions)
+    assert (again.cached, clerk.asked) == (False, [])
+    assert again.answers[1].error
+    assert again.answers[1].error.code == "no_dragons"
+    assert again.answers[2:] == result.answers[2:]
+
+
+def test_a_device_that_is_lost_has_the_whole_task_done_again(serving: Serving, clerk: Clerk) -> None:
+    clerk.error = TransientFailure("device_lost", "its node restarts")
+    document = serving.file(*RECEIPT)
+    with pytest.raises(TransientFailure):
+        ask(serving, document, "Total?", "a dragon?", task_id="ask-2")
+    assert serving.job("ask-2").state == "received"
+    clerk.error = ValueError("dragons")
+    assert [answer.status for answer in ask(serving, document, "Total?", "a dragon?", task_id="ask-2").answers] == [
+        "answered",
+        "failed",
+    ]
+
+
+def test_answers_are_those_of_the_pages_that_were_read(serving: Serving, clerk: Clerk) -> None:
+    document = serving.file(*RECEIPT, pages=4)
+    assert [page.number for page in ask(serving, document, "Total?").pages] == [1, 2, 3]
+    (found,) = ask(serving, document, "Total?", pages="2,4").answers
+    assert found.evidence[0].page == 2
+    assert len(clerk.asked) == 2
+    assert ask(serving, document, "Total?", pages="4,2-2").cached
+
+
+def test_another_reader_is_asked_for_itself(serving: Serving, clerk: Clerk, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = serving.file(*RECEIPT)
+    ask(serving, document, "Total?")
+    monkeypatch.setitem(vars(serving.runtime), "answering", "another")
+    assert not ask(serving, document, "Total?").cached
+    assert ask(serving, document, "Total?").cached
+    assert len(clerk.asked) == 2
+
+
+def test_a_blank_page_holds_no_answer_and_nobody_is_asked(serving: Serving, clerk: Clerk) -> None:
+    file = serving.inbox / "white.png"
+    file.write_bytes(file_of(picture((), (600, 800))))
+    result = ask(serving, file.as_uri(), "Total?", "What type of document is this?", "How many pages are there?")
+    assert {answer.status for answer in result.answers} == {"not_found"}
+    assert [page.source for page in result.pages] == ["blank"]
+    assert clerk.asked == []
+    assert ask(serving, file.as_uri(), "Total?").cached
+
+
+TYPE = "What type of document is this?"
+
+
+@pytest.fixture
+def papers(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The node's default class set, of this test's own."""
+    name = f"papers-{uuid.uuid4().hex[:8]}"
+    settings = serving.runtime.settings.model_copy(update={"deciding": Deciding(class_set=name)})
+    monkeypatch.setattr(serving.runtime, "settings", settings)
+    return name
+
+
+def test_what_a_document_is_is_told_by_the_default_class_set(serving: Serving, clerk: Clerk, papers: str) -> None:
+    serving.publish(papers, receipt="a shop's receipt for goods paid", letter="a letter to a person")
+    document = serving.file(*RECEIPT)
+    result = ask(serving, document, TYPE, "shop?")
+    assert [answer.answer for answer in result.answers] == ["receipt", "goods paid in the shop"]
+    assert (result.class_set, result.class_set_version) == (papers, 1)
+    assert ask(serving, document, TYPE).cached
+    serving.publish(papers, receipt="a shop's receipt for goods paid", letter="a letter to a person", map="streets")
+    time.sleep(serving.runtime.settings.node.class_refresh * 1.1)
+    again = ask(serving, document, TYPE, "shop?")
+    assert [answer.answer for answer in again.answers] == ["receipt", "goods paid in the shop"]
+    assert (again.class_set_version, clerk.asked[1:]) == (2, [[TYPE]])
+
+
+def test_a_document_of_no_known_class_has_no_type(serving: Serving, clerk: Clerk, papers: str) -> None:
+    serving.publish(papers, passport="a passport", map="a map of streets")
+    (answer,) = ask(serving, serving.file(*RECEIPT), TYPE).answers
+    assert (answer.status, answer.answer) == ("not_found", None)
+    assert answer.confidence > 0.5
+
+
+@pytest.mark.usefixtures("clerk", "papers")
+def test_without_classes_in_service_only_those_questions_fail_that_need_them(serving: Serving) -> None:
+    result = ask(serving, serving.file(*RECEIPT), TYPE, "shop?")
+    assert [answer.status for answer in result.answers] == ["failed", "answered"]
+    assert result.answers[0].error
+    assert result.answers[0].error.code == "no_default_set"
+    assert result.class_set is None
+
+
+def test_a_question_about_today_is_asked_anew_tomorrow(
+    serving: Serving, clerk: Clerk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Tomorrow(date):
+        @classmethod
+        def today(cls) -> date:
+            return date.today() + timedelta(1)
+
+    document = serving.file("PASSPORT", "Date of expiry 2031-01-01")
+    questions = ["Is this passport still valid?", "Date of expiry?"]
+    ask(serving, document, *questions)
+    assert ask(serving, document, *questions).cached
+    monkeypatch.setattr(tasks, "date", Tomorrow)
+    ask(serving, document, *questions)
+    assert clerk.asked == [questions, questions[:1]]
+
+
+def test_who_answers_from_pixels_is_given_those_of_the_pages(serving: Serving, clerk: Clerk) -> None:
+    clerk.needs_pixels = True
+    document = serving.file(*RECEIPT, pages=2)
+    first = ask(serving, document, "Total?", pages="2")
+    ask(serving, {"document_id": first.document.document_id}, "shop?", pages="all")
+    for inquiry, numbers in zip(clerk.inquiries, ([2], [1, 2]), strict=True):
+        assert [page.number for page in inquiry.pages] == numbers
+        assert [image.shape[:2] for image in inquiry.images] == [(page.height, page.width) for page in inquiry.pages]
+        assert inquiry.page_count == 2
+    assert "render" in first.seconds
+    assert "render" not in ask(serving, document, "Total?", pages="2").seconds
+
+
+@pytest.mark.usefixtures("clerk")
+def test_answering_reads_no_document_a_second_time_to_classify_it(serving: Serving) -> None:
+    document = serving.file(*RECEIPT)
+    ask(serving, document, "Total?")
+    result = classify(serving, document)
+    assert (result.prediction, result.cached) == ("receipt", False)
+    assert {"encode", "decide"} < result.seconds.keys()
+    assert "read" not in result.seconds
+
+
+def test_bad_documents_and_questions_are_refused(serving: Serving, clerk: Clerk) -> None:
+    document = serving.file(*RECEIPT)
+    assert code_of(serving, ANSWER, {"document": "file:///etc/passwd", "questions": ["Who?"]}) == "not_allowed"
+    for questions in ([], ["a\0b"], ["Who?"] * 101):
+        assert code_of(serving, ANSWER, {"document": document, "questions": questions}) == "bad_request"
+    assert clerk.asked == []
