@@ -407,6 +407,8 @@ def _corrected(words: Sequence[_Word]) -> list[_Word]:
 def _spelt(word: str, after: str) -> str:
     if word == "hwo":
         return "how" if after[:3] in ("man", "muc", "mnay", "mcu", "amn", "mna", "umc") else "who"
+    if word in _LEXICON["slips"]:
+        return str(_LEXICON["slips"][word])
     if not word.isalpha() or word in _VOCABULARY or word.removesuffix("s") in _VOCABULARY:
         return word
     candidates = {known for key in _shortened(word) for known in _SHORTENED.get(key, ())}
@@ -490,6 +492,8 @@ def _type_of(subject: str) -> Expected:
     if words and words[-1] in ("name", "names", "nombre", "nom"):
         return _type_of_name({*words, *" ".join(tail).split()})
     for before, word in reversed([*zip(["", *words], words, strict=False)]):
+        if word == "rate" and before in ("hourly", "daily", "weekly", "monthly", "nightly", "room", "pay"):
+            return "amount"
         if word in ("number", "numbers", "no", "address") and _HEADS.get(before) in ("phone", "email", "url"):
             return _HEADS[before]
         if expected := _HEADS.get(word) or _HEADS.get(word.removesuffix("s")) or _ending(word):
@@ -672,6 +676,8 @@ def _equated(words: Sequence[_Word], plain: str) -> Claim:
         return Claim(_stripped(match["subject"]), "equals", _printed(_part(words, match, "target")))
     if match := re.fullmatch(r"(?P<subject>.+ (?:by|to|from|in|at|with)) (?P<target>.+)", plain):
         target = _part(words, match, "target")
+        if target[0].plain == "the" and len(target) > 1 and target[1].printed[0].isupper():
+            target = target[1:]
         if target[0].plain not in ("the", "this", "a", "an"):
             return Claim(_stripped(match["subject"]), "equals", _printed(target))
     return _parted(words)
@@ -683,7 +689,7 @@ def _parted(words: Sequence[_Word]) -> Claim:
         words = words[1:]
     shouted = all(word.printed.isupper() for word in words if word.printed.isalpha())
     known = 0
-    while known < len(words) and _is_of_field(words[known]):
+    while known < len(words) and _is_of_field(words[known]) and words[known].plain not in ("a", "an"):
         known += 1
     target = words[known:]
     if not target or not known:
@@ -694,9 +700,11 @@ def _parted(words: Sequence[_Word]) -> Claim:
     is_named = bool(re.match(r"[($€£¥₹-]*\d|[A-Z]{2,3}\$?\d|[$€£¥₹]", target[0].printed)) or (
         target[0].printed[0].isupper() or shouted
     )
-    if is_named or _type_of(subject) in ("text", "country", "organisation", "identifier"):
+    # Paid, delivered, refundable: what somebody or something is, not what a field holds.
+    is_field = subject.split()[-1] in _HEADS and not re.match(r"been$|an?$|\w+ed$", target[0].plain)
+    if is_named or (is_field and _type_of(subject) in ("text", "country", "organisation", "identifier")):
         return Claim(subject, "equals", _printed(target))
-    return Claim("", "contains", re.sub(r"^been ", "", _printed(target)))
+    return Claim("", "contains", re.sub(r"^(?:been|an?) ", "", _printed(target)))
 
 
 def _is_of_field(word: _Word) -> bool:

@@ -254,6 +254,11 @@ EXTRACTION = [
     ("Order ID?", "identifier", "order id"),
 ]
 VERIFICATION = [
+    ("Is it addressed to the IRS?", "person", "addressed to", "equals", "IRS"),
+    ("Has the item been delivered?", "text", "", "contains", "delivered"),
+    ("Is the interest rate higher than 5%?", "percent", "interest rate", "greater", "5%"),
+    ("Was the agreement signed before 2015?", "date", "date signed", "before", "2015"),
+    ("Is there a termination clause?", "text", "", "exists", "termination clause"),
     ("Is the total greater than $100?", "amount", "total", "greater", "$100"),
     ("Is the amount due more than 50 euros?", "amount", "amount due", "greater", "50 euros"),
     ("Does the total exceed 1,000?", "amount", "total", "greater", "1,000"),
@@ -425,6 +430,7 @@ def test_a_slip_keeps_the_kind_of_nearly_all_questions() -> None:
     [
         ("whta is teh totl", "total"),
         ("invoce numbr", "invoice number"),
+        ("wat is the adress", "address"),
         ("What is teh recipt date?", "receipt date"),
         ("what is the acount number", "account number"),
         ("Waht is the adress of the vender", "address of the vendor"),
