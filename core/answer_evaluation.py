@@ -154,7 +154,7 @@ def evaluate_questions(
     limits = settings.documents.model_copy(update={"roots": (str(directory.resolve()),)})
     backend = make_backend(settings.model.backend)
     backend.load(settings.model.device)
-    answerer = backend.answerer()
+    answerer = backend.answerer(settings.asking)
     classes = ClassSet.from_yaml(DEFAULT_CLASSES)
     thresholds = settings.deciding.thresholds_of(classes.name)
     classifier = cache(lambda: Classifier.build(classes, backend.encode_texts))

@@ -13,6 +13,7 @@ import yaml
 from core.errors import ModelFailure
 from core.features import STOPWORDS, words_of
 from core.question import Expected
+from core.settings import FieldSettings
 
 PATH: Final = Path(__file__).with_name("fields.yaml")
 LONGEST: Final = 7
@@ -147,6 +148,13 @@ def _load() -> dict[str, Field]:
     if unknown:
         raise ModelFailure("bad_fields", f"{PATH} expects {sorted(unknown)}; install docintake anew")
     return fields
+
+
+def lexicon_of(own: Mapping[str, FieldSettings]) -> FieldLexicon:
+    """The lexicon with a deployment's own words."""
+    return LEXICON.with_fields(
+        {name: Field(name, field.expects, field.questions, field.labels) for name, field in own.items()}
+    )
 
 
 LEXICON: Final = FieldLexicon(_load())

@@ -3,7 +3,6 @@
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from typing import Any
 
 import structlog
@@ -53,6 +52,8 @@ class Runtime:
         self.backend = make_backend(settings.model.backend)
         self.backend.load(settings.model.device)
         self.encoder = encoder_of(self.backend)
+        self.answerer = self.backend.answerer(settings.asking)
+        self.answering = reader_of(self.answerer)
         self.reader = Reader(settings.reading, settings.documents)
         self.device: Batcher[Any, Vectors] = Batcher(
             self.backend.encode_documents, settings.model.max_batch, on_death=_stop_this_node
@@ -66,14 +67,6 @@ class Runtime:
         self._warm_up()
         self.items = ThreadPoolExecutor(settings.node.concurrency, thread_name_prefix="item")
         log.info("model loaded", encoder=self.encoder, device=settings.model.device)
-
-    @cached_property
-    def answerer(self) -> Answerer:
-        return self.backend.answerer()
-
-    @cached_property
-    def answering(self) -> str:
-        return reader_of(self.answerer)
 
     def _warm_up(self) -> None:
         # Before the node takes work, so that the first task does not wait for it.

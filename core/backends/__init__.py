@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from core.answer import Answerer
 from core.errors import RejectedInput
 from core.page import Page
+from core.settings import Asking
 
 Vectors = NDArray[np.float32]
 
@@ -36,8 +37,8 @@ class Backend(Protocol):
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Texts → (texts, dimensions)."""
 
-    def answerer(self) -> Answerer:
-        """Its way of answering questions. Called once, after `load`."""
+    def answerer(self, asking: Asking) -> Answerer:
+        """Its way of answering questions. Called once, after `load`. Raises ModelFailure if it cannot be loaded."""
 
 
 _BACKENDS: Final = {

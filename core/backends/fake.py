@@ -9,8 +9,11 @@ import numpy as np
 
 from core.answer import Answerer
 from core.backends import Vectors
+from core.extraction.extractor import Extractor
 from core.features import part_texts
+from core.fields import lexicon_of
 from core.page import Page
+from core.settings import Asking
 
 DIMENSIONS: Final = 256
 
@@ -40,7 +43,5 @@ class Fake:
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors
 
-    def answerer(self) -> Answerer:
-        from core.extraction.extractor import Extractor
-
-        return Extractor(self.fingerprint, self.encode_texts)
+    def answerer(self, asking: Asking) -> Answerer:
+        return Extractor(self.fingerprint, self.encode_texts, lexicon_of(asking.fields))

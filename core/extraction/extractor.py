@@ -15,7 +15,7 @@ from core.extraction.signals import Asked, signals_of
 from core.fields import LEXICON, FieldLexicon
 from core.page import Page
 from core.question import Question
-from core.value import normalise
+from core.value import is_day_first, normalise
 from core.verification import inner, verify
 
 EXTRACTOR: Final = "1"
@@ -71,7 +71,7 @@ class Extractor:
             )
         if question.kind == "verification":
             behind = inner(question)
-            found = None if behind is None else self._extract(prepared.sheet, behind, output)
+            found = None if behind is None else self.finish(prepared, behind, output)
             return verify(question, found, inquiry.pages, inquiry.document_type)
         return self._extract(prepared.sheet, question, output)
 
@@ -106,7 +106,7 @@ def _found(question: Question, candidate: Candidate, sheet: Sheet, share: float)
         kind=question.kind,
         status="answered",
         answer=text,
-        value=normalise(question.expects, text),
+        value=normalise(question.expects, text, is_day_first("\n".join(page.text for page in sheet.pages))),
         confidence=min(share, 1.0),
         evidence=_evidence(page, candidate.lines),
     )

@@ -138,6 +138,7 @@ def _model(settings: "Settings") -> str:
     backend = make_backend(settings.model.backend)
     backend.load(settings.model.device)
     dimensions = backend.encode_texts(["a letter"]).shape[1]
+    backend.answerer(settings.asking)
     seconds = time.perf_counter() - start
     return f"{backend.fingerprint}, {dimensions} dimensions, on {settings.model.device}, ready in {seconds:.1f} s"
 
