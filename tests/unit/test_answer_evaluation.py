@@ -231,7 +231,7 @@ class LastWord:
 
 def test_a_document_is_read_once_for_all_its_questions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answerer = LastWord()
-    monkeypatch.setattr(Fake, "answerer", lambda self: answerer)
+    monkeypatch.setattr(Fake, "answerer", lambda self, asking: answerer)
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "bill.pdf").write_bytes(pdf(["Invoice", "Invoice number: 4711", "Total: $4.11"]))
     (tmp_path / "letter.pdf").write_bytes(pdf(["Dear Ann", "I write to you at last"]))

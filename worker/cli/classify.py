@@ -1,16 +1,15 @@
 """`docintake classify` and `docintake correct`: what a back office does, from the command line."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.output import Json, console, errors, print_json
+from worker.cli.output import Json, console, print_json
+from worker.cli.request import collect, connect, outcome_as_json, reference_to
 
 if TYPE_CHECKING:
-    from core.contract import ClassifyResult, DocumentReference, Handle, IntakeClient, IntakeError
-    from core.settings import Settings
+    from core.contract import ClassifyResult, IntakeError
 
 
 def register(app: typer.Typer) -> None:
@@ -31,15 +30,15 @@ def classify(
     as_json: Json = False,
 ) -> None:
     """Enqueue documents, wait, and say what they are. Exit status 1 when one of them has no result."""
-    settings, client = _client(context)
+    settings, client = connect(context)
     one_off = _one_off(classes)
     handles = [
-        (path, client.classify(_reference(path, settings), class_set=class_set, classes=one_off, pages=pages))
+        (path, client.classify(reference_to(path, settings), class_set=class_set, classes=one_off, pages=pages))
         for path in _expand(paths)
     ]
-    outcomes = _collect(handles, timeout, quiet=as_json)
+    outcomes = collect(handles, timeout, "Classifying", quiet=as_json)
     if as_json:
-        print_json([_as_json(path, outcome) for path, outcome in outcomes])
+        print_json([outcome_as_json(path, outcome) for path, outcome in outcomes])
     else:
         _print_table(outcomes)
     if any(isinstance(outcome, Exception) for _, outcome in outcomes):
@@ -64,12 +63,12 @@ def correct(
 
     if (task is None) == (document is None):
         raise RejectedInput("bad_arguments", "give --task or --document, one of them")
-    settings, client = _client(context)
+    settings, client = connect(context)
     handle = client.correct(
         label,
         by=by or getpass.getuser(),
         task_id=task,
-        document=None if document is None else _reference(document, settings),
+        document=None if document is None else reference_to(document, settings),
         class_set=class_set,
         note=note,
     )
@@ -82,16 +81,6 @@ def correct(
         return
     before = f", not {result.previous}" if result.previous not in (None, result.label) else ""
     console().print(f"Kept: document {result.document_id[:12]} is [bold]{result.label}[/]{before}.")
-
-
-def _client(context: typer.Context) -> "tuple[Settings, IntakeClient]":
-    from core.contract import IntakeClient
-    from core.settings import Settings
-    from worker.embedded import locate
-
-    settings = locate(Settings.load(context.obj))
-    url = settings.broker.url
-    return settings, IntakeClient(url.get_secret_value() if url else "", key_prefix=settings.broker.key_prefix)
 
 
 def _one_off(classes: list[str] | None) -> list[str] | dict[str, str] | None:
@@ -110,61 +99,6 @@ def _expand(paths: list[str]) -> list[str]:
         else:
             found.append(path)
     return found
-
-
-def _reference(path: str, settings: "Settings") -> "DocumentReference":
-    """A local file goes by its URI where the worker may read it, else inside the message if it is small enough."""
-    from core.contract import INLINE_LIMIT, DocumentReference, inline
-    from core.errors import RejectedInput
-
-    if len(path) == 64 and set(path) <= set("0123456789abcdef"):
-        return DocumentReference(document_id=path)
-    if "://" in path:
-        return DocumentReference(uri=path)
-    file = Path(path).resolve()
-    if not file.is_file():
-        raise RejectedInput("not_found", f"there is no file {path}")
-    roots = [Path(root).resolve() for root in settings.documents.roots if "://" not in root]
-    if any(file.is_relative_to(root) for root in roots):
-        return DocumentReference(uri=file.as_uri())
-    if file.stat().st_size <= INLINE_LIMIT:
-        return inline(file)
-    raise RejectedInput(
-        "not_allowed",
-        f"{path} lies outside the roots that the worker may read and is too large to travel in a message; add its "
-        f"folder: DOCINTAKE_DOCUMENTS__ROOTS='{json.dumps([*settings.documents.roots, str(file.parent)])}'",
-    )
-
-
-def _collect(
-    handles: "list[tuple[str, Handle[ClassifyResult]]]", timeout: float, quiet: bool
-) -> "list[tuple[str, ClassifyResult | IntakeError]]":
-    import time
-
-    from celery.exceptions import TimeoutError as NotInTime
-    from rich.progress import track
-
-    from core.contract import IntakeError
-
-    deadline = time.monotonic() + timeout
-    outcomes: list[tuple[str, ClassifyResult | IntakeError]] = []
-    for path, handle in track(handles, "Classifying", console=errors(), disable=quiet, transient=True):
-        try:
-            outcomes.append((path, handle.get(max(0.1, deadline - time.monotonic()))))
-        except IntakeError as error:
-            outcomes.append((path, error))
-        except NotInTime:
-            late = (
-                f"no result within {timeout:g} s; task {handle.id} goes on; is a node running? try `docintake doctor`"
-            )
-            outcomes.append((path, IntakeError("failed", "not_in_time", late)))
-    return outcomes
-
-
-def _as_json(path: str, outcome: "ClassifyResult | IntakeError") -> dict[str, object]:
-    if isinstance(outcome, Exception):
-        return {"path": path, "error": {"kind": outcome.kind, "code": outcome.code, "message": outcome.message}}
-    return {"path": path, "result": outcome.model_dump(mode="json")}
 
 
 def _print_table(outcomes: "list[tuple[str, ClassifyResult | IntakeError]]") -> None:

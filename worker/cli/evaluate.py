@@ -225,14 +225,15 @@ def _print_misses(found: "Sequence[Judged]", shown: int) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("document", "question", "expected", "got", "sure", box=None, header_style="bold")
+    table = Table("question", "expected", "got", "sure", box=None, header_style="bold", pad_edge=False)
     for item in found[:shown]:
         expected = Text(item.known.answers[0]) if item.known.answers else Text("not found", style="dim")
         got = Text(
             item.printed or item.error or item.status.replace("_", " "), style="red" if item.printed else "dim"
         )
         sure = f"{item.answer.confidence:.2f}" if item.answer else ""
-        table.add_row(Text(item.known.file), Text(item.known.question), expected, got, sure)
+        asked = Text.assemble(item.known.question, "\n", (item.known.file, "dim"))
+        table.add_row(asked, expected, got, sure)
     console().print("\n[bold]Misses[/]" + (f" [dim](of {len(found)})[/]" if len(found) > shown else ""))
     console().print(table)
 

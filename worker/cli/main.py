@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from core.errors import IntakeError
-from worker.cli import classes, classify, doctor, evaluate, jobs, serve
+from worker.cli import ask, classes, classify, doctor, evaluate, jobs, serve
 from worker.cli.output import errors
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Say what documents are, from textual class descriptions alone.",
+    help="Say what documents are, from textual class descriptions alone, and answer questions about them.",
 )
 
 
@@ -27,12 +27,13 @@ def configure(
         typer.Option(help="Settings file; else $DOCINTAKE_CONFIG, else configs/embedded.yaml.", dir_okay=False),
     ] = None,
 ) -> None:
-    """Say what documents are, from textual class descriptions alone."""
+    """Say what documents are, from textual class descriptions alone, and answer questions about them."""
     context.obj = config
 
 
 serve.register(app)
 classify.register(app)
+ask.register(app)
 app.add_typer(classes.app, name="classes")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(evaluate.app, name="evaluate")
