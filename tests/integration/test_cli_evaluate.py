@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw, ImageFont
+from printed import pdf
 from typer.testing import CliRunner
 
 from core.errors import RejectedInput
@@ -36,6 +37,11 @@ def without_servers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def run() -> Cli:
     return lambda *words: CliRunner().invoke(app, ["evaluate", "classify", *(str(word) for word in words)])
+
+
+@pytest.fixture
+def ask() -> Cli:
+    return lambda *words: CliRunner().invoke(app, ["evaluate", "ask", *(str(word) for word in words)])
 
 
 @pytest.fixture
@@ -119,3 +125,39 @@ def test_a_folder_without_documents_is_refused(run: Cli, tmp_path: Path, classes
     error = run(tmp_path / "nothing", "--classes", classes).exception
     assert isinstance(error, RejectedInput)
     assert error.code == "no_documents"
+
+
+def test_answers_are_measured_on_questions_whose_answers_are_known(ask: Cli, tmp_path: Path) -> None:
+    (tmp_path / "bill.pdf").write_bytes(pdf(["INVOICE", "Invoice number: MI616887", "Total: $604.80"]))
+    (tmp_path / "broken.pdf").write_bytes(b"this is no PDF")
+    questions = tmp_path / "questions.jsonl"
+    lines = [
+        {"file": "bill.pdf", "question": "Does this contain MI616887?", "answers": ["yes"], "field": "number"},
+        {"file": "bill.pdf", "question": "What is the patient's blood type?", "answers": []},
+        {"file": "broken.pdf", "question": "What is the invoice number?", "answers": ["4711"], "field": "number"},
+    ]
+    questions.write_text("\n".join(map(json.dumps, lines)))
+
+    as_json = ask(questions, "--documents", tmp_path, "--json")
+    assert as_json.exception is None, as_json.exception
+    report = json.loads(as_json.stdout)
+    figures = ["questions", "exact_match", "anls", "not_found_f1", "evidence_hit_rate", "seconds_per_question"]
+    assert list(report) == [*figures, "by_field"]
+    assert list(report["by_field"]["number"]) == figures
+    assert (report["questions"], report["exact_match"], report["not_found_f1"]) == (3, 0.5, 1)
+    assert "broken.pdf: unsupported_type" in as_json.stderr
+
+    shown = ask(questions, "--documents", tmp_path, "--pages", "first")
+    assert shown.exception is None, shown.exception
+    assert "exact match         50.0%" in shown.stdout
+    assert "4711" in shown.stdout
+    assert "Misses" not in ask(questions, "--documents", tmp_path, "--misses", "0").stdout
+
+
+def test_a_bad_line_of_questions_is_named(ask: Cli, tmp_path: Path) -> None:
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text('{"file": "a.pdf", "question": "What is the total?"}')
+    error = ask(questions, "--documents", tmp_path).exception
+    assert isinstance(error, RejectedInput)
+    assert error.code == "bad_questions"
+    assert "line 1: answers: Field required" in error.message
