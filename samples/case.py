@@ -1,8 +1,8 @@
 """A case of incoming documents such as a morning brings: many types, many formats, some of them spoilt."""
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,15 @@ from samples import Sample, file_format, render, wear
 
 @dataclass(frozen=True, slots=True)
 class DemoDocument:
-    """A file, what it truly is (None where nobody can say), and how it came about."""
+    """A file, what it truly is (None where nobody can say), and how it came about.
+
+    `answers` are what there is to ask about it, and the truth: None where it does not tell.
+    """
 
     path: Path
     class_name: str | None
     note: str
+    answers: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,27 @@ _POST = (
     _Post("application.jpg", "application_form", wear.stained, file_format.jpeg, "filled in by hand, stained"),
 )
 
+_ASKED: Mapping[str, Mapping[str, Callable[[Sample], str | None]]] = {
+    "invoice.pdf": {
+        "What is the invoice number?": lambda sample: sample.fields["number"].text,
+        "What is the invoice date?": lambda sample: sample.fields["date"].text,
+        "What is the total amount?": lambda sample: sample.fields["total"].text,
+        "Is this an invoice?": lambda _sample: "yes",
+        "What is the passport number?": lambda _sample: None,
+    },
+    "receipt-photo.jpg": {
+        "Who is the vendor?": lambda sample: sample.fields["vendor"].text,
+        "What is the total?": lambda sample: sample.fields["total"].text,
+        "What was the date of purchase?": lambda sample: sample.fields["date"].text,
+        "What is the patient's blood type?": lambda _sample: None,
+    },
+    "passport.heic": {
+        "When does the passport expire?": lambda sample: sample.fields["date_of_expiry"].text,
+        "What is the surname?": lambda sample: sample.fields["surname"].text,
+    },
+    "contract.tiff": {"How many pages are there?": lambda sample: str(len(sample.images))},
+}
+
 
 def demo_documents(folder: Path, seed: int) -> list[DemoDocument]:
     """Write the case into `folder`, made if need be. Another seed gives other documents of the same kinds."""
@@ -67,7 +92,8 @@ def demo_documents(folder: Path, seed: int) -> list[DemoDocument]:
         if post.worn:
             sample = post.worn(sample, drawn)
         (folder / post.name).write_bytes(post.stored(sample))
-        documents.append(DemoDocument(folder / post.name, post.class_name, post.note))
+        answers = {question: truth(sample) for question, truth in _ASKED.get(post.name, {}).items()}
+        documents.append(DemoDocument(folder / post.name, post.class_name, post.note, answers))
     blank = folder / "blank-page.png"
     _blank(rng).save(blank)
     broken = folder / "broken.jpg"

@@ -16,6 +16,11 @@ from samples.case import demo_documents
 from worker.stack import Stack
 
 SEED = 7
+GENERAL = ("What kind of document is this?", "What is the date?", "What is the total amount?")
+"""Asked about files of one's own."""
+ASKED = 6
+"""Files of one's own that are asked about."""
+DRAWN = "receipt-photo.jpg"
 console = Console(highlight=False)
 
 
@@ -38,22 +43,33 @@ def main() -> int:
 def _show(own: Path | None) -> int:
     settings = Settings.load()
     truth: dict[str, str | None] = {}
+    questions: dict[str, dict[str, str | None]] = {}
     if own is None:
         folder = settings.data_dir / "demo"
         shutil.rmtree(folder, ignore_errors=True)
         console.print("[bold]1[/] Drawing the morning's mail: scans, photos, PDFs, a blank and a broken one")
         documents = demo_documents(folder, SEED)
         truth = {document.path.name: document.class_name for document in documents}
+        # What a document does not tell is known, too: empty, and not null.
+        questions = {
+            document.path.name: {question: answer or "" for question, answer in document.answers.items()}
+            for document in documents
+            if document.answers
+        }
     else:
         folder = own
         console.print(f"[bold]1[/] Taking the files in {own}")
+        files = sorted(path.name for path in own.rglob("*") if path.is_file() and path.name[0] != ".")
+        questions = {name: dict.fromkeys(GENERAL) for name in files[:ASKED]}
     folder = folder.resolve()
     documents_settings = settings.documents.model_copy(update={"roots": (*settings.documents.roots, str(folder))})
     settings = settings.model_copy(update={"documents": documents_settings})
     console.print("[bold]2[/] Starting PostgreSQL, Redis and a worker node that loads its model once")
     with Stack(settings, None, say=lambda line: console.print(f"  [dim]{line}[/]")) as stack:
         console.print("[bold]3[/] A back office, in a process of its own, enqueues them and waits\n")
-        status = _back_office(stack, folder, truth)
+        status = _back_office(stack, folder, truth, questions)
+        if own is None and status == 0:
+            status = _draw(stack, folder, list(questions[DRAWN]))
     if status == 0:
         _say_what_next(folder)
     else:
@@ -61,12 +77,29 @@ def _show(own: Path | None) -> int:
     return status
 
 
-def _back_office(stack: Stack, folder: Path, truth: dict[str, str | None]) -> int:
+def _back_office(
+    stack: Stack, folder: Path, truth: dict[str, str | None], questions: dict[str, dict[str, str | None]]
+) -> int:
     broker = stack.settings.broker.url
     assert broker is not None  # noqa: S101 - the stack fills it in
-    command = [sys.executable, "-m", "samples.back_office", "--folder", str(folder), "--truth", json.dumps(truth)]
+    command = [
+        *(sys.executable, "-m", "samples.back_office", "--folder", str(folder)),
+        *("--truth", json.dumps(truth), "--questions", json.dumps(questions)),
+    ]
     # The broker's password goes by standard input: a command line can be read by every user of the machine.
     return subprocess.run(command, input=broker.get_secret_value(), text=True, check=False).returncode  # noqa: S603
+
+
+def _draw(stack: Stack, folder: Path, questions: list[str]) -> int:
+    """Ask once more by the command line, which draws where the answers stand."""
+    console.print(f"\n[bold]4[/] The same from the command line: docintake ask {DRAWN} -q … --overlay evidence.png\n")
+    command = [sys.executable, "-m", "worker", "ask", str(folder / DRAWN)]
+    command += ["--overlay", os.path.relpath(folder / "evidence.png")]
+    for question in questions:
+        command += ["-q", question]
+    # It finds the servers by itself; the folder may lie outside the roots of the settings.
+    environment = {**os.environ, "DOCINTAKE_DOCUMENTS__ROOTS": json.dumps(stack.settings.documents.roots)}
+    return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603
 
 
 def _say_what_next(folder: Path) -> None:
@@ -78,6 +111,7 @@ def _say_what_next(folder: Path) -> None:
   docintake up                        keep it running; then, in another terminal:
   docintake classify {shown}
   docintake classify {shown} --class "bill=Somebody wants money." --class other
+  docintake ask FILE -q "What is the total?" --overlay evidence.png
   docintake jobs list                 every task, and how it ended
   docintake classes show intake --yaml    to edit, import, replay, publish
   docintake doctor                    is everything in order?""",
