@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from core.page import Page
-from samples.composed import bill, card, form, receipt
+from samples.composed import bill, card, filing, form, letter, prose, receipt, statement
 from samples.composed.draft import Draft
 from samples.composed.noise import Box, Noise, Place
 from samples.composed.question import Topic, phrased
@@ -20,12 +20,19 @@ _KINDS: Final[dict[str, tuple[float, Callable[[random.Random], Draft]]]] = {
     "bill": (4, bill.draft),
     "card": (3, card.draft),
     "form": (4, form.draft),
+    "prose": (5, prose.draft),
+    "letter": (2, letter.draft),
+    "filing": (2, filing.draft),
+    "statement": (2, statement.draft),
 }
 KINDS: Final = tuple(_KINDS)
 MOST: Final = 14
 """Questions about one document."""
 UNANSWERABLE: Final = 0.28
 """Share of questions to which the document holds no answer."""
+
+_SEVERAL_LINES: Final = 0.7
+"""How often an answer of several lines is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,7 @@ def compose(seed: int) -> Composition:
 
 def _questions(draft: Draft, places: dict[str, list[Place]]) -> list[Asked]:
     rng = draft.rng
-    marks = [mark for mark in draft.topics if mark in places]
+    marks = [mark for mark in draft.topics if mark in places and _whole(draft, places[mark])]
     marks = rng.sample(marks, min(len(marks), round(MOST * (1 - UNANSWERABLE))))
     asked = [_asked(draft, draft.topics[mark], places[mark]) for mark in marks]
     absent = round((len(asked) + rng.random()) * UNANSWERABLE / (1 - UNANSWERABLE))
@@ -79,13 +86,17 @@ def _questions(draft: Draft, places: dict[str, list[Place]]) -> list[Asked]:
     return asked
 
 
+def _whole(draft: Draft, places: list[Place]) -> bool:
+    """Whether no page's end tears the answer in two, nor, mostly, a line's end."""
+    if len({number for number, _, _ in places}) > 1:
+        return False
+    return len(places) == 1 or draft.rng.random() < _SEVERAL_LINES
+
+
 def _asked(draft: Draft, about: Topic, places: list[Place]) -> Asked:
     question = phrased(draft.rng, about, draft.document)
     if not places:
         return Asked(question, about.field, None, 0, (0, 0, 0, 0))
-    # An answer that a page break tears in two is asked for as far as its first page goes.
-    page = places[0][0]
-    parts = [(text, box) for number, text, box in places if number == page]
-    lefts, tops, rights, bottoms = zip(*(box for _, box in parts), strict=True)
-    answer = "\n".join(text for text, _ in parts)
-    return Asked(question, about.field, answer, page, (min(lefts), min(tops), max(rights), max(bottoms)))
+    lefts, tops, rights, bottoms = zip(*(box for _, _, box in places), strict=True)
+    answer = "\n".join(text for _, text, _ in places)
+    return Asked(question, about.field, answer, places[0][0], (min(lefts), min(tops), max(rights), max(bottoms)))

@@ -94,6 +94,7 @@ class Draft:
     def __post_init__(self) -> None:
         self.y = self.top
         self.style = self.new_style()
+        self._kept_together = 0
 
     # Text
 
@@ -127,7 +128,7 @@ class Draft:
 
     def need(self, rows: float) -> None:
         """A new page, unless so many rows still fit on this one."""
-        if self.y + rows * self.size * self.spacing > self.height - self.top:
+        if not self._kept_together and self.y + rows * self.size * self.spacing > self.height - self.top:
             self.pages.append([])
             self.y = self.top
 
@@ -141,7 +142,7 @@ class Draft:
     def new_style(self) -> Style:
         rng = self.rng
         manners: tuple[Manner, ...] = ("inline", "far", "column", "below", "caption")
-        manner = rng.choices(manners, (5, 2.5, 2.5, 2, 0.5 if self.document == "form" else 0.15))[0]
+        manner = rng.choices(manners, (5, 2.5, 2.5, 2, 0.3))[0]
         return Style(manner, rng.choice(_JOINTS), rng.random() < 0.25, rng.uniform(0.28, 0.6))
 
     @contextmanager
@@ -226,11 +227,13 @@ class Draft:
         """Blocks side by side, all beginning at the pen; it goes on below the longest."""
         room = room or (self.right - self.left) / max(len(blocks), 1)
         top = lowest = self.y
+        self._kept_together += 1
         for index, block in enumerate(blocks):
             self.y = top
             with self.region(self.left + index * room, self.left + (index + 0.92) * room):
                 block()
             lowest = max(lowest, self.y)
+        self._kept_together -= 1
         self.y = lowest
 
     def table(

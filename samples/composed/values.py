@@ -227,7 +227,9 @@ class Hand:
 
     def of_kind(self, kind: str) -> str:
         """Any value of a kind."""
-        return _OF_KIND[kind](self)
+        if kind in _OF_KIND:
+            return _OF_KIND[kind](self)
+        return str(self.pick(self.world["choices"][kind]))
 
 
 def plain(name: str) -> str:
@@ -257,42 +259,6 @@ _IDENTIFIERS: Final = [
     "###",
     "####",
 ]
-_COLOURS: Final = ["blue", "dark green", "amber", "grey", "white", "crimson", "black and yellow", "ivory"]
-_THINGS: Final = [
-    "two laptops",
-    "a forklift truck",
-    "steel pipes",
-    "office furniture",
-    "a diesel generator",
-    "medical masks",
-    "frozen shrimp",
-    "a rotary kiln",
-    "solar panels",
-    "printed circuit boards",
-    "winter coats",
-    "a heat pump",
-    "ceramic tiles",
-    "a centrifuge",
-    "industrial adhesive",
-    "a delivery van",
-]
-_CAUSES: Final = [
-    "a worn fuel line",
-    "heavy rain",
-    "a software error",
-    "human error",
-    "loss of hydraulic pressure",
-    "a shortage of staff",
-    "an electrical fault in the control cabinet",
-    "ice on the runway",
-    "a late delivery of parts",
-    "metal fatigue",
-    "a misread checklist",
-    "a blocked drain",
-    "poor visibility",
-    "lower demand in export markets",
-    "an expired certificate",
-]
 _OF_KIND: Final[dict[str, Callable[[Hand], str]]] = {
     "date": lambda hand: hand.long_date(hand.day(-900, 900)),
     "year": lambda hand: str(hand.day(-3000, 1500).year),
@@ -321,11 +287,15 @@ _OF_KIND: Final[dict[str, Callable[[Hand], str]]] = {
     "measure": lambda hand: (
         f"{hand.rng.randint(2, 900)}{hand.pick([' kg', ' m', ' km', ' mm', ' mg', ' °C', ' feet', ' kWh'])}"
     ),
+    "age": lambda hand: str(hand.rng.randint(12, 30)),
+    "oldage": lambda hand: str(hand.rng.randint(31, 95)),
+    "small": lambda hand: str(hand.rng.randint(1, 9)),
+    "cash": lambda hand: f"${hand.rng.randint(1, 199) / 100:.2f}",
+    "weight": lambda hand: f"{hand.rng.randint(45, 120)} kg",
+    "pressure": lambda hand: f"{hand.rng.randint(105, 180)}/{hand.rng.randint(60, 104)}",
+    "registration": lambda hand: hand.number(hand.pick(["N###@@", "G-@@@@", "D-E@@@", "VH-@@@", "N#####"])),
     "identifier": lambda hand: hand.identifier(),
     "role": lambda hand: hand.pick(hand.world["roles"]),
-    "colour": lambda hand: hand.pick(_COLOURS),
-    "thing": lambda hand: hand.pick(_THINGS),
-    "cause": lambda hand: hand.pick(_CAUSES),
     "country": lambda hand: hand.pick(hand.world["countries"])["country"],
     "phone": lambda hand: hand.phone(),
     "email": lambda hand: hand.email(hand.person(), hand.domain(hand.company())),
