@@ -37,8 +37,7 @@ def bill(tmp_path: Path) -> Path:
     return file
 
 
-@pytest.mark.usefixtures("cli")
-def test_answers_come_with_their_evidence(settings: Settings, tmp_path: Path, bill: Path) -> None:
+def test_answers_come_with_their_evidence(cli: Cli, settings: Settings, tmp_path: Path, bill: Path) -> None:
     drawing = tmp_path / "overlay.png"
     broken = tmp_path / "broken.pdf"
     broken.write_bytes(b"%PDF-1.7 and nothing else")
@@ -60,6 +59,7 @@ def test_answers_come_with_their_evidence(settings: Settings, tmp_path: Path, bi
     result = json.loads(as_json.stdout)["result"]
     assert [answer["status"] for answer in result["answers"]] == ["answered", "not_found", "answered"]
     assert result["cached"]
+    assert json.loads(cli("jobs", "show", result["task_id"], "--json").stdout)["result"] == result
 
     # A question that fails does not take the others with it, but the command says so.
     assert without_classes.returncode == 1

@@ -149,6 +149,13 @@ def test_the_demo_case_is_varied_and_names_the_truth(case: list[DemoDocument]) -
     assert len([document for document in case if document.class_name is None]) == 2
 
 
+def test_the_demo_asks_for_what_is_there_and_for_what_is_not(case: list[DemoDocument]) -> None:
+    answers = [answer for document in case for answer in document.answers.values()]
+    assert None in answers
+    assert {"yes", "2"} <= set(answers)
+    assert len(answers) >= 10
+
+
 def test_the_broken_file_of_the_case_cannot_be_read(case: list[DemoDocument]) -> None:
     broken = next(document.path for document in case if "broken" in document.note)
     with broken.open("rb") as stream, Image.open(stream) as image, pytest.raises(OSError, match="truncated"):

@@ -184,14 +184,17 @@ def _refusal(job: "Job") -> str | None:
 
 
 def _result(connection: "Connection", job: "Job") -> Any:
-    from core.contract import CORRECT, ClassifyResult
+    from core.contract import ANSWER, CORRECT, AnswerResult, ClassifyResult
     from db import queries
 
     if job.task == CORRECT:
         correction = queries.get_correction(connection, job.task_id)
         return None if correction is None else asdict(correction)
-    result = queries.get_classification(connection, job.task_id)
     # PostgreSQL keeps no order of the fields; the contract does.
+    if job.task == ANSWER:
+        answers = queries.get_inquiry(connection, job.task_id)
+        return None if answers is None else AnswerResult.model_validate(answers).model_dump(mode="json")
+    result = queries.get_classification(connection, job.task_id)
     return None if result is None else ClassifyResult.model_validate(result).model_dump(mode="json")
 
 
