@@ -308,8 +308,8 @@ def _party(draft: Draft, name: str | None, address: str, labels: tuple[str, ...]
         draft.put(f"{rng.choice(('Attn:', 'c/o', 'z. Hd.'))} {hand.person()}")
     for line in hand.address():
         draft.put([draft.mark(address, line)])
-    if hand.chance(0.2):
-        draft.put(rng.choice((hand.phone(), hand.email(who, "post.example"))))
+    if hand.chance(0.3) and "phone" in draft.topics:
+        draft.put(hand.phone())
     draft.gap()
 
 
@@ -402,8 +402,12 @@ def _small(draft: Draft, firm: str) -> None:
         draft.need(1)
         draft.paragraph([Piece(text)])
     if hand.chance(0.3):
+        footer = [Piece(firm)]
+        for name, value in (("address", ", ".join(hand.address())), ("website", hand.web(firm))):
+            if name not in draft.topics:
+                footer += [Piece(" · "), draft.mark(name, value)]
         draft.need(1)
-        draft.put(f"{firm} · {', '.join(hand.address())} · {hand.web(firm)}", size=draft.size * 0.7, align="centre")
+        draft.put(footer, size=draft.size * 0.7, align="centre")
 
 
 def _payslip(draft: Draft) -> None:

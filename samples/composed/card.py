@@ -241,7 +241,7 @@ def _business(draft: Draft) -> None:
             (0.8, "email", hand.email(name, domain)),
             (0.6, "website", hand.web(firm)),
         )
-        if hand.chance(share)
+        if hand.chance(share) and (labelled or name not in {"mobile", "fax"})
     ]
     rng.shuffle(reach)
     if hand.chance(0.75):

@@ -298,8 +298,9 @@ class Draft:
     def absent(self, *names: str) -> None:
         """Fields that a document of this kind may hold: those that it does not may be asked as missing."""
         for name in names:
-            entry = entry_of(name)
-            if name not in self.topics and not any(near in self.topics for near in entry.get("near", ())):
-                if any(name in entry_of(held.field).get("near", ()) for held in self.topics.values() if held.field):
-                    continue
+            near = entry_of(name).get("near", ())
+            if not {name, *near} & self._held():
                 self.missing.append(topic(name))
+
+    def _held(self) -> set[str]:
+        return set(self.topics) | {about.field for about in self.topics.values() if about.field}

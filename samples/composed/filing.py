@@ -44,7 +44,7 @@ def draft(rng: random.Random) -> Draft:
     if not cover or made.hand.chance(0.6):
         accounts(made)
     if made.hand.chance(0.4):
-        telling = Telling(made, "filing")
+        telling = Telling(made, rng.choice(("government", "news", "minutes")))
         made.hand.language = "en"
         made.paragraph(telling.paragraph(rng.randint(1, 3)))
         telling.ask_in_vain()
@@ -53,7 +53,6 @@ def draft(rng: random.Random) -> Draft:
             *("ticker", "exchange", "commission_file_number", "incorporation_state", "employer_id", "office_address"),
             *(
                 "office_phone",
-                "shares_outstanding",
                 "period_ended",
                 "filing_date",
                 "signer",

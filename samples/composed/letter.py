@@ -28,19 +28,8 @@ def draft(rng: random.Random) -> Draft:
     else:
         _letter(made)
     made.absent(
-        *(
-            "letter_date",
-            "subject",
-            "recipient",
-            "signer",
-            "phone",
-            "email",
-            "fax",
-            "reference",
-            "website",
-            "due_date",
-        ),
-        *("total", "birth_date", "iban", "case_number", "policy_number", "invoice_number", "account_number"),
+        *("letter_date", "subject", "recipient", "signer", "email", "fax", "website", "due_date", "invoice_number"),
+        *("total", "birth_date", "iban", "policy_number", "account_number", "tax_id", "expiry_date", "employer"),
     )
     return made
 

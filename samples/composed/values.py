@@ -2,6 +2,7 @@
 
 import datetime
 import random
+import re
 import string
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -219,7 +220,9 @@ class Hand:
         return self.pick(["www.", "www.", "https://www.", "http://", ""]) + self.domain(name)
 
     def email(self, name: str, domain: str) -> str:
-        box = self.pick(["info", "office", "contact", "billing", "hello", ".".join(plain(name).lower().split()[:2])])
+        box = self.pick(
+            ["info", "office", "contact", "billing", "hello", ".".join(re.findall("[a-z]+", plain(name).lower())[:2])]
+        )
         return f"{box}@{domain}"
 
     def iban(self) -> str:
@@ -287,6 +290,10 @@ _OF_KIND: Final[dict[str, Callable[[Hand], str]]] = {
     "measure": lambda hand: (
         f"{hand.rng.randint(2, 900)}{hand.pick([' kg', ' m', ' km', ' mm', ' mg', ' °C', ' feet', ' kWh'])}"
     ),
+    "length": lambda hand: f"{hand.rng.randint(3, 900)}{hand.pick([' m', ' feet', ' metres', ' ft', ' yards'])}",
+    "dose": lambda hand: f"{hand.rng.randint(1, 80) * 5} mg",
+    "mass": lambda hand: f"{hand.rng.randint(2, 90) / 10}{hand.pick([' g', ' kg'])}",
+    "temperature": lambda hand: f"{hand.rng.randint(-80, 30)} °C",
     "age": lambda hand: str(hand.rng.randint(12, 30)),
     "oldage": lambda hand: str(hand.rng.randint(31, 95)),
     "small": lambda hand: str(hand.rng.randint(1, 9)),
