@@ -11,7 +11,7 @@ from core.answer import Answerer
 from core.backends import Vectors
 from core.extraction.extractor import Extractor
 from core.features import part_texts
-from core.fields import lexicon_of
+from core.field import lexicon_of
 from core.page import Page
 from core.settings import Asking
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from core.extraction.layout import Layout, runs
 from core.extraction.passage import Passage, passages
-from core.fields import FieldLexicon
+from core.field import FieldLexicon
 from core.value import Mention, find_values
 
 LONGEST_BLOCK: Final = 5
@@ -21,7 +21,8 @@ _AFTER: Final = 40
 MOST: Final = 4000
 """Candidates of one document; running text comes last, and what is over is left out."""
 
-_COLON: Final = re.compile(r"(?<!\d)\s*[:：]\s*(?![/\\])|(?<=\d)\s*:\s+|\s[-–]\s|\s*#\s*|\.{3,}|_{3,}")
+_COLON: Final = re.compile(r"(?<!\d)\s*[:：]\s*(?![/\\])|(?<=\d)\s*:\s+|\s[-–]\s|\s*#\s*|\s*=\s*|\.{3,}|_{3,}")
+_UNIT: Final = re.compile(r"\s?(?:°\s?[CF]|[^\W\d_]{1,12})\b")
 _NEXT_LABELS: Final = (
     re.compile(r"\s+[^\W\d][^\s:]*\s?[:：]"),
     re.compile(r"\s+[^\W\d]\S*\s[^\W\d][^\s:]*\s?[:：]"),
@@ -165,6 +166,10 @@ def _of_prose(index: int, passage: Passage) -> Iterator[Candidate]:
         sentence = passage.text[first:last]
         values = find_values(sentence)
         spans: dict[tuple[int, int], str] = {(value.start, value.end): "value" for value in values}
+        for value in values:
+            unit = _UNIT.match(sentence, value.end)
+            if unit is not None and value.kind == "number":
+                spans.setdefault((value.start, unit.end()), "phrase")
         for match in _PHRASE.finditer(sentence):
             spans.setdefault(match.span(), "phrase")
         for match in _OPENERS.finditer(sentence):

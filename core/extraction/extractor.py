@@ -12,7 +12,7 @@ from core.extraction.candidate import Candidate
 from core.extraction.ranker import Ranker
 from core.extraction.sheet import Sheet, sheet_of
 from core.extraction.signals import Asked, signals_of
-from core.fields import LEXICON, FieldLexicon
+from core.field import LEXICON, FieldLexicon
 from core.page import Page
 from core.question import Question
 from core.value import is_day_first, normalise
@@ -20,8 +20,8 @@ from core.verification import inner, verify
 
 EXTRACTOR: Final = "1"
 """Version of this code: its answers are asked for anew when it changes."""
-NONE_ABOVE: Final = 0.5
-"""Probability that the document does not hold the answer, from which on that is the answer."""
+LEAST: Final = 0.25
+"""Probability of an answer below which the document is taken not to hold it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,26 +76,19 @@ class Extractor:
         return self._extract(prepared.sheet, question, output)
 
     def _extract(self, sheet: Sheet, question: Question, vectors: Vectors) -> Answer:
-        if not sheet.candidates:
-            return not_found(question, 1.0)
-        asked = Asked(question, vectors[0], vectors[1], self._lexicon.fields_asked(question.subject))
-        shares, none = self._ranker.probabilities(*signals_of(sheet, asked))
+        asked = Asked(question, vectors[0], vectors[1], self._lexicon.fields_asked(question))
+        rows, candidates, none = signals_of(sheet, asked)
+        shares, missing = self._ranker.probabilities(candidates, none)
+        # The same text in several places is one answer.
         together: dict[str, float] = {}
-        for candidate, share in zip(sheet.candidates, shares, strict=True):
-            key = "".join(candidate.text.split()).casefold()
-            together[key] = together.get(key, 0.0) + float(share)
-        likeliest = max(together, key=together.__getitem__)
-        if none > NONE_ABOVE or together[likeliest] <= 0:
-            return not_found(question, none)
-        best = max(
-            (
-                index
-                for index, item in enumerate(sheet.candidates)
-                if "".join(item.text.split()).casefold() == likeliest
-            ),
-            key=lambda index: shares[index],
-        )
-        return _found(question, sheet.candidates[best], sheet, together[likeliest])
+        for row, share in zip(rows, shares, strict=True):
+            together[sheet.keys[row]] = together.get(sheet.keys[row], 0.0) + float(share)
+        likeliest = max(together, key=together.__getitem__, default="")
+        share = together.get(likeliest, 0.0)
+        if share < max(LEAST, missing):
+            return not_found(question, 1 - share)
+        best = max((place for place, row in enumerate(rows) if sheet.keys[row] == likeliest), key=shares.__getitem__)
+        return _found(question, sheet.candidates[rows[best]], sheet, share)
 
 
 def _found(question: Question, candidate: Candidate, sheet: Sheet, share: float) -> Answer:

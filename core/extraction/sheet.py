@@ -14,7 +14,7 @@ from core.extraction.candidate import FORMS, Candidate, candidates_of
 from core.extraction.layout import NONE, Layout, layout_of
 from core.extraction.shape import shape
 from core.features import STOPWORDS, words_of
-from core.fields import FieldLexicon
+from core.field import FieldLexicon
 from core.page import Page
 from core.value import read_amount
 
@@ -66,16 +66,16 @@ PLACE: Final = (
 
 @dataclass(slots=True)
 class Sheet:
-    """`texts`: each text of the document once; `around`: (candidates, relations) indices into them, or NONE.
-
-    `shapes`, `kinds`, `forms`, `places`: a row a candidate. `words`: word → the texts that hold it, whose numbers of
-    words are `counts`; `labelled`: field → (texts,) how much each text looks like a label of it. `vectors` (texts,
-    dimensions) come from the device.
+    """`keys`: each candidate's text, the same in whatever case and spacing. `texts`: each text of the document once;
+    `around`: (candidates, relations) indices into them, or NONE. `shapes`, `kinds`, `forms`, `places`: a row a
+    candidate. `words`: word → the texts that hold it, whose numbers of words are `counts`; `labelled`: field →
+    (texts,) how much each text looks like a label of it. `vectors` (texts, dimensions) come from the device.
     """
 
     pages: tuple[Page, ...]
     layouts: list[Layout]
     candidates: list[Candidate]
+    keys: list[str]
     texts: list[str]
     around: NDArray[np.intp]
     shapes: Floats
@@ -121,6 +121,7 @@ def sheet_of(pages: Sequence[Page], lexicon: FieldLexicon) -> Sheet:
         tuple(pages),
         layouts,
         candidates,
+        [_squeezed(candidate.text) for candidate in candidates],
         texts,
         around,
         np.array([shape(candidate.text) for candidate in candidates], dtype=np.float32),

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from core.backends import Vectors
 from core.extraction.candidate import FORMS
+from core.extraction.fit import fits
+from core.extraction.layout import Indices
 from core.extraction.shape import SHAPE
 from core.extraction.sheet import KINDS, PLACE, RELATIONS, Sheet
 from core.features import STOPWORDS, words_of
@@ -89,29 +91,32 @@ class Asked:
     fields: dict[str, float]
 
 
-def signals_of(sheet: Sheet, asked: Asked) -> tuple[Floats, Floats]:
-    """(candidates, SIGNALS) and (NONE_SIGNALS,)."""
+def signals_of(sheet: Sheet, asked: Asked) -> tuple[Indices, Floats, Floats]:
+    """Which candidates can be the answer, (those, SIGNALS) and (NONE_SIGNALS,)."""
+    fitting = [fits(candidate, asked.question.expects) for candidate in sheet.candidates]
+    rows = np.flatnonzero(fitting)
     channels = _channels(sheet, asked)
     # One row of zeros at the end: NONE is the last index.
     padded = np.vstack([channels, np.zeros((1, len(CHANNELS)), dtype=np.float32)])
-    around = padded[sheet.around].reshape(len(sheet.candidates), -1)
-    match = _match(sheet, asked.question)
+    around = padded[sheet.around[rows]].reshape(len(rows), -1)
+    match = _match(sheet, asked.question)[rows]
     whole = _whole(asked)
     repeated = np.broadcast_to(whole, (len(around), len(whole)))
-    candidates = np.hstack([around, match, sheet.shapes, sheet.kinds, sheet.forms, sheet.places, repeated])
+    looks = (part[rows] for part in (sheet.shapes, sheet.kinds, sheet.forms, sheet.places))
+    candidates = np.hstack([around, match, *looks, repeated])
     none = np.concatenate(
         [
-            around.max(axis=0),
+            around.max(axis=0, initial=0),
             whole,
             [
-                match[:, MATCH.index("kind")].max(),
-                match[:, MATCH.index("likeness")].max(),
+                match[:, MATCH.index("kind")].max(initial=0),
+                match[:, MATCH.index("likeness")].max(initial=0),
                 sheet.places[0, PLACE.index("crowd")],
                 float(np.mean([bool(candidate.sentence) for candidate in sheet.candidates])),
             ],
         ]
     )
-    return candidates.astype(np.float32), none.astype(np.float32)
+    return rows, candidates.astype(np.float32), none.astype(np.float32)
 
 
 def _channels(sheet: Sheet, asked: Asked) -> Floats:

@@ -2,7 +2,7 @@ import pytest
 
 from core.extraction.candidate import Candidate, candidates_of
 from core.extraction.layout import layout_of
-from core.fields import LEXICON
+from core.field import LEXICON
 from core.page import Line, Page
 
 
