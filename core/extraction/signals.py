@@ -98,7 +98,7 @@ def signals_of(sheet: Sheet, asked: Asked) -> tuple[Indices, Floats, Floats]:
     channels = _channels(sheet, asked)
     # One row of zeros at the end: NONE is the last index.
     padded = np.vstack([channels, np.zeros((1, len(CHANNELS)), dtype=np.float32)])
-    around = padded[sheet.around[rows]].reshape(len(rows), -1)
+    around = padded[sheet.around[rows]].reshape(len(rows), len(RELATIONS) * len(CHANNELS))
     match = _match(sheet, asked.question)[rows]
     whole = _whole(asked)
     repeated = np.broadcast_to(whole, (len(around), len(whole)))
