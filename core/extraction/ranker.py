@@ -22,8 +22,8 @@ WEIGHTS: Final = Path(__file__).with_name("ranker.safetensors")
 class Ranker:
     """Two perceptrons side by side: one scores candidates, the other that none of them is the answer.
 
-    The tensors are those of `training`: for each of `candidate` and `none`, `mean` and `scale` of the inputs, then
-    `weight.N` (outputs, inputs) and `bias.N` a layer; `temperature` calibrates both. `digest` names the weights.
+    The tensors are those of `samples.ranker_training`: for each of `candidate` and `none`, `mean` and `scale` of the inputs, then
+    `layers.N.weight` (outputs, inputs) and `layers.N.bias`; `temperature` calibrates both. `digest` names the weights.
     """
 
     tensors: dict[str, Floats]
@@ -56,9 +56,10 @@ class Ranker:
         value: Floats = (inputs - self.tensors[f"{name}.mean"]) / self.tensors[f"{name}.scale"]
         value = np.clip(value, -FURTHEST, FURTHEST)
         layer = 0
-        while f"{name}.weight.{layer}" in self.tensors:
+        while f"{name}.layers.{layer}.weight" in self.tensors:
             if layer:
                 value = np.maximum(value, 0)
-            value = value @ self.tensors[f"{name}.weight.{layer}"].T + self.tensors[f"{name}.bias.{layer}"]
+            weight, bias = (self.tensors[f"{name}.layers.{layer}.{part}"] for part in ("weight", "bias"))
+            value = value @ weight.T + bias
             layer += 1
         return value[:, 0]
