@@ -50,11 +50,11 @@ def test_signals_far_beyond_training_say_no_more_than_those_at_its_edge() -> Non
         }.items()
     }
     ranker = Ranker({**sum_of_two, "temperature": np.ones(1, dtype=np.float32)}, "")
-    shares, missing = ranker.probabilities(
-        np.array([[FURTHEST, 0], [1e6, 0], [1, 1]], dtype=np.float32), np.array([1, 1], dtype=np.float32)
-    )
+    candidates = np.array([[FURTHEST, 0], [1e6, 0], [1, 1]], dtype=np.float32)
+    shares, missing = ranker.probabilities(candidates, np.array([FURTHEST, 0], dtype=np.float32))
+    _, beyond = ranker.probabilities(candidates, np.array([1e6, 0], dtype=np.float32))
     assert shares[0] == shares[1] > shares[2]
-    assert shares[2] == missing
+    assert beyond == missing
 
 
 def test_the_digest_names_the_weights(ranker: Ranker, tmp_path: Path) -> None:
