@@ -219,9 +219,12 @@ def test_a_question_that_fails_fails_alone(answerer: Answerer) -> None:
 
 
 def test_a_question_that_the_device_cannot_take_fails_alone() -> None:
+    encoded: list[str] = []
+
     def encode_texts(texts: Sequence[str]) -> Vectors:
         if any("lantern oil" in text for text in texts):
             raise ValueError("too bright")
+        encoded.extend(texts)
         return Fake().encode_texts(texts)
 
     answers = ask(
@@ -230,6 +233,7 @@ def test_a_question_that_the_device_cannot_take_fails_alone() -> None:
         *("How many pages are there?", "What is the price of the lantern oil?", "Does it contain rope?"),
     )
     assert [answer.status for answer in answers] == ["answered", "failed", "answered"]
+    assert encoded.count("Mooring rope") == 1
 
 
 def test_the_pages_are_encoded_once_for_all_questions(backend: Backend) -> None:
