@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import reading, serving
+from benchmarks import answering, reading, serving
 
 RESULTS = Path(__file__).with_name("results.json")
 
@@ -25,6 +25,7 @@ def main() -> None:
             ("OCR of a scanned page", reading.against_rapidocr),
             ("PDF with a text layer", lambda: reading.text_layers(folder)),
             ("Documents in the worker", lambda: serving.documents(folder)),
+            ("Questions", lambda: answering.questions(folder)),
             ("Command line", serving.command_line),
         ):
             console.print(f"[dim]Measuring: {title}[/]")

@@ -36,6 +36,9 @@ _ALL: Final = re.compile(
     r"(?:\s(?:bought|buy|purchased|ordered|order|sold|billed|on|in|the|this|of|table|list|were|was|listed|for|from|by"
     r"|customer|contain|contained|included|shown|charged|receipt|invoice|bill|order))*"
 )
+_BOUGHT: Final = re.compile(
+    r"(?P<goods>.+?) (?:(?:were|was|have been) )?(?:ordered|bought|purchased|sold|served|delivered|billed)\b.*"
+)
 _NUMBER: Final = r"(?P<number>\d{1,3}(?:,\d{3})+|\d{1,9})"
 _SOLD: Final = (
     r"(?:(?:total|no\.?|number|nbr|\#|count|qty|quantity)\s?(?:of\s)?)*(?:line\s)?(?:{noun})"
@@ -80,7 +83,8 @@ def count(
         noun, others = match["noun"], ""
     else:
         noun, _, others = things.partition(" ")
-    if printed := _printed(noun, others, pages):
+    bought = _BOUGHT.fullmatch(things)
+    if printed := (bought and _quantity(bought["goods"], pages)) or _printed(noun, others, pages):
         return _answered(question, *printed, PRINTED)
     if not match:
         return _extracted(question, extract)
@@ -130,6 +134,21 @@ def _printed(noun: str, others: str, pages: Sequence[Page]) -> tuple[int, list[C
                 return int(match["number"].replace(",", "")), [cell]
             if beside and alone.fullmatch(text) and re.fullmatch(r"\W*\d{1,3}(?:,\d{3})*\W*", beside[1].text):
                 return int(re.sub(r"\D", "", beside[1].text)), [cell, beside]
+    return None
+
+
+def _quantity(goods: str, pages: Sequence[Page]) -> tuple[int, list[Cell]] | None:
+    """How many of one thing were bought: `3 Surface Pens 299.97`, or 3 in a column of its own."""
+    named = Phrase(goods.removesuffix("s"))
+    for row in _rows(pages):
+        for cell in row:
+            if not (named.times_in(cell[1].text) or Phrase(goods).times_in(cell[1].text)):
+                continue
+            if match := re.match(r"\W*(\d{1,3})\s?[xX*]?\s", cell[1].text):
+                return int(match[1]), [cell]
+            for other in row:
+                if match := re.fullmatch(r"[\W_]*(\d{1,3})\s?(?:[xX*]|pcs?|st)?\W*", other[1].text):
+                    return int(match[1]), [other, cell]
     return None
 
 

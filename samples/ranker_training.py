@@ -122,7 +122,7 @@ class Network(nn.Module):
         super().__init__()
         rows = torch.from_numpy(np.concatenate([item.candidates for item in examples[:4000]]).astype(np.float32))
         none = torch.from_numpy(np.stack([item.none for item in examples]))
-        self.candidate = Perceptron(rows, 96)
+        self.candidate = Perceptron(rows, 160)
         self.none = Perceptron(none, 48)
 
     def forward(self, candidates: Tensor, none: Tensor) -> Tensor:
@@ -142,7 +142,7 @@ class Perceptron(nn.Module):
         self.layers = nn.ModuleList(
             [nn.Linear(inputs.shape[1], width), nn.Linear(width, width // 2), nn.Linear(width // 2, 1)]
         )
-        self.dropout = nn.Dropout(0.1)
+        self.dropout = nn.Dropout(0.2)
 
     def forward(self, inputs: Tensor) -> Tensor:
         value = ((inputs - self.mean) / self.scale).clamp(-FURTHEST, FURTHEST)
@@ -249,7 +249,7 @@ def _make(seed: int) -> list[Example]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--documents", type=int, default=6000)
+    parser.add_argument("--documents", type=int, default=6500)
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, default=WEIGHTS)

@@ -21,6 +21,14 @@ _FURTHEST_HEADER: Final = 40
 _LINE_SPACING: Final = 1.6
 """Line heights from the top of one line of a paragraph or an address to the top of the next, at most."""
 
+_LEAST_LINES: Final = 6
+"""Fewer tell nothing about how the page lies."""
+_LEAST_SLANT: Final = 0.012
+_MOST_SLANT: Final = 0.25
+"""Pixels down or up a pixel across."""
+_LEAST_CORRELATION: Final = 0.5
+"""Of the lines' widths with their heights: below, it is headings that are higher and not the page that is askew."""
+
 Indices = NDArray[np.intp]
 Numbers = NDArray[np.float32]
 
@@ -32,7 +40,7 @@ class Layout:
     `left`: the nearest one to the left in its row; `label`: the nearest one to the left that holds words; `above` and
     `below`: the nearest ones in its column; `header`: the nearest one above that holds words; `section`: the line
     that begins the block of lines it stands in, or stands just above that. `boxes`: (lines, 4), pixels; `height`:
-    the page's usual line height.
+    the page's usual line height; both as if the page lay straight.
     """
 
     page: Page
@@ -49,6 +57,8 @@ class Layout:
 def layout_of(page: Page) -> Layout:
     """Find each line's neighbours."""
     boxes = np.array([line.box for line in page.lines], dtype=np.float32).reshape(-1, 4)
+    if page.source == "ocr":
+        boxes = _straightened(boxes)
     wordy = np.array([_holds_words(line.text) for line in page.lines], dtype=bool)
     heights = np.maximum(boxes[:, 3] - boxes[:, 1], 1)
     height = float(median(heights)) if len(heights) else 1.0
@@ -99,6 +109,34 @@ def follower(layout: Layout, line: int) -> int:
     flush = abs(upper[0] - lower[0]) <= 1.5 * tall
     centred = abs(upper[0] + upper[2] - lower[0] - lower[2]) <= 3 * tall
     return following if lower[1] - upper[1] <= _LINE_SPACING * tall and (flush or centred) else NONE
+
+
+def _straightened(boxes: Numbers) -> Numbers:
+    """The boxes as they would be if the page lay straight: in a photo askew, what is one row stands on a slant.
+
+    A line's box is higher the longer the line is, by the slant; which way it goes is what puts more lines into rows.
+    """
+    widths, heights = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    if len(boxes) < _LEAST_LINES or np.ptp(widths) < 4 * np.median(heights):
+        return boxes
+    slant = float(np.cov(widths, heights)[0, 1] / widths.var())
+    if not _LEAST_SLANT < slant < _MOST_SLANT or np.corrcoef(widths, heights)[0, 1] < _LEAST_CORRELATION:
+        return boxes
+    across, down = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
+    straight = np.maximum(heights - slant * widths, 0.4 * heights)
+
+    def shifted(way: int) -> Numbers:
+        middle = down - way * slant * across
+        return np.stack([boxes[:, 0], middle - straight / 2, boxes[:, 2], middle + straight / 2], axis=1)
+
+    return max(shifted(0), shifted(-1), shifted(1), key=_rows_shared)
+
+
+def _rows_shared(boxes: Numbers) -> int:
+    """How many pairs of lines stand side by side in one row."""
+    middle = (boxes[:, 1] + boxes[:, 3]) / 2
+    near = abs(middle[:, None] - middle[None, :]) < 0.5 * np.median(boxes[:, 3] - boxes[:, 1])
+    return int((near & (boxes[:, 2][:, None] <= boxes[:, 0][None, :])).sum())
 
 
 def _sections(boxes: Numbers, heights: Numbers, above: Indices) -> Indices:

@@ -11,10 +11,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from core.errors import ModelFailure
+from core.extraction.signals import NONE_SIGNALS, SIGNALS
 
 Floats = NDArray[np.float32]
 FURTHEST: Final = 6.0
 """Standard deviations: signals beyond what was seen in training say no more than this."""
+OPTIMISM: Final = 2.0
+"""Taken off the score of there being no answer: people ask less often for what is missing than the training does."""
 WEIGHTS: Final = Path(__file__).with_name("ranker.safetensors")
 
 
@@ -22,8 +25,9 @@ WEIGHTS: Final = Path(__file__).with_name("ranker.safetensors")
 class Ranker:
     """Two perceptrons side by side: one scores candidates, the other that none of them is the answer.
 
-    The tensors are those of `samples.ranker_training`: for each of `candidate` and `none`, `mean` and `scale` of the inputs, then
-    `layers.N.weight` (outputs, inputs) and `layers.N.bias`; `temperature` calibrates both. `digest` names the weights.
+    The tensors are those of `samples.ranker_training`: for each of `candidate` and `none`, `mean` and `scale` of its
+    inputs, then `layers.N.weight` (outputs, inputs) and `layers.N.bias`; `temperature` calibrates both. `digest`
+    names the weights.
     """
 
     tensors: dict[str, Floats]
@@ -39,6 +43,12 @@ class Ranker:
             raise ModelFailure(
                 "reader_unloadable", f"{path} cannot be loaded: {error}; install docintake anew"
             ) from error
+        sizes = [tensors[f"{name}.mean"].size for name in ("candidate", "none") if f"{name}.mean" in tensors]
+        if sizes != [len(SIGNALS), len(NONE_SIGNALS)]:
+            raise ModelFailure(
+                "reader_unloadable",
+                f"{path} was trained on other signals than this version has; run `python -m samples.ranker_training`",
+            )
         return cls(
             {name: value.astype(np.float32) for name, value in tensors.items()}, hashlib.sha256(data).hexdigest()
         )
@@ -46,7 +56,7 @@ class Ranker:
     def probabilities(self, candidates: Floats, question: Floats) -> tuple[Floats, float]:
         """How likely each candidate (candidates, signals) is the answer, and that none is; they sum to 1."""
         scores = self._score("candidate", candidates)
-        none = self._score("none", question[None, :])
+        none = self._score("none", question[None, :]) - OPTIMISM
         logits = np.concatenate([scores, none]) / self.tensors["temperature"]
         shares = np.exp(logits - logits.max())
         shares /= shares.sum()

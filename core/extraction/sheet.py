@@ -35,6 +35,8 @@ RELATIONS: Final = (
 )
 """What surrounds a candidate, each a text of the document or nothing."""
 KINDS: Final = ("date", "time", "amount", "number", "percent", "phone", "email", "url", "identifier")
+_WHOLE: Final = frozenset({"line", "rest", "value"})
+"""Forms of candidates that may be all of a value, and not a part of one."""
 _LETTERS: Final = 3
 PLACE: Final = (
     "page",
@@ -48,7 +50,6 @@ PLACE: Final = (
     "centred",
     "repeats",
     "crowd",
-    "lines",
     "confidence",
     "largest",
     "greater",
@@ -192,7 +193,6 @@ def _places(candidates: Sequence[Candidate], layouts: Sequence[Layout], labels: 
             abs((left + right) / 2 / page.width - 0.5) < 0.06,
             math.log(max(repeats[_squeezed(candidate.text)], 1)),
             crowd,
-            len(candidate.lines) / 5,
             page.lines[first].confidence,
             0,
             0,
@@ -216,7 +216,7 @@ def _compare(candidates: Sequence[Candidate], places: Floats) -> None:
     last, first, alone = (PLACE.index(name) for name in ("last_of_kind", "first_of_kind", "alone_of_kind"))
     for kind in KINDS:
         rows = [
-            row for row, candidate in enumerate(candidates) if kind in candidate.kinds and candidate.form == "value"
+            row for row, candidate in enumerate(candidates) if kind in candidate.kinds and candidate.form in _WHOLE
         ]
         if not rows:
             continue

@@ -53,8 +53,13 @@ ROLES: Final[dict[str, tuple[str, ...]]] = {
 }
 """Fields that often stand without a label: where on the page is then all there is to go by."""
 MATCH: Final = ("kind", "only_kind", "typed", "typed_without_kind", "likeness")
+LABELS: Final = ("inline", "left", "label", "above", "header", "below", "section")
+"""Relations to what may be a candidate's label."""
+COMPARED: Final = ("meaning", "question", "asked_words", "field")
 SIGNALS: Final = (
     *(f"{relation}_{channel}" for relation in RELATIONS for channel in CHANNELS),
+    *(f"best_{channel}" for channel in COMPARED),
+    *(f"behind_{channel}" for channel in COMPARED),
     *MATCH,
     *SHAPE,
     *(f"is_{kind}" for kind in KINDS),
@@ -99,11 +104,13 @@ def signals_of(sheet: Sheet, asked: Asked) -> tuple[Indices, Floats, Floats]:
     # One row of zeros at the end: NONE is the last index.
     padded = np.vstack([channels, np.zeros((1, len(CHANNELS)), dtype=np.float32)])
     around = padded[sheet.around[rows]].reshape(len(rows), len(RELATIONS) * len(CHANNELS))
+    best = _best(around)
+    behind = best.max(axis=0, initial=0) - best
     match = _match(sheet, asked.question)[rows]
     whole = _whole(asked)
     repeated = np.broadcast_to(whole, (len(around), len(whole)))
     looks = (part[rows] for part in (sheet.shapes, sheet.kinds, sheet.forms, sheet.places))
-    candidates = np.hstack([around, match, *looks, repeated])
+    candidates = np.hstack([around, best, behind, match, *looks, repeated])
     none = np.concatenate(
         [
             around.max(axis=0, initial=0),
@@ -117,6 +124,13 @@ def signals_of(sheet: Sheet, asked: Asked) -> tuple[Indices, Floats, Floats]:
         ]
     )
     return rows, candidates.astype(np.float32), none.astype(np.float32)
+
+
+def _best(around: Floats) -> Floats:
+    """(candidates, COMPARED): how like the question the most alike of a candidate's labels is."""
+    names = [f"{relation}_{channel}" for relation in RELATIONS for channel in CHANNELS]
+    columns = [[names.index(f"{relation}_{channel}") for relation in LABELS] for channel in COMPARED]
+    return np.stack([around[:, part].max(axis=1) for part in columns], axis=1)
 
 
 def _channels(sheet: Sheet, asked: Asked) -> Floats:
@@ -142,6 +156,8 @@ def _channels(sheet: Sheet, asked: Asked) -> Floats:
         wanted = asked.fields.get(name, 0.0)
         channels[:, 4] = np.maximum(channels[:, 4], scores * wanted)
         channels[:, 5] = np.maximum(channels[:, 5], scores * (1 - wanted))
+    # A label that several fields share speaks against none of them.
+    channels[:, 5] *= 1 - channels[:, 4]
     return channels
 
 

@@ -140,3 +140,9 @@ def test_a_word_is_counted_on_all_pages() -> None:
     assert answer.value == IntegerValue(integer=3)
     assert [(line.page, line.text) for line in answer.evidence] == [(1, "WHOLE MILK"), (2, "milk and more Milk")]
     assert counted("How often is butter mentioned?", RECEIPT).answer == "0"
+
+
+def test_how_many_of_one_thing_were_bought_is_its_quantity() -> None:
+    bill = "2 Surface Pro 6|$1,998.00\n3 Surface Pen|$299.97\n4|Hot dog|$11.00"
+    assert counted("How many Surface Pens were purchased?", bill).answer == "3"
+    assert counted("How many hot dogs were ordered?", bill).answer == "4"

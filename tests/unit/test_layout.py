@@ -65,3 +65,14 @@ def test_a_page_of_one_line_has_no_neighbours() -> None:
     layout = layout_of(a_page(("Alone", 10, 10, 90, 30)))
     assert {int(layout.left[0]), int(layout.above[0]), int(layout.below[0]), int(layout.section[0])} == {NONE}
     assert runs(layout, 5) == []
+
+
+def test_a_photo_askew_keeps_its_rows() -> None:
+    rows = [("TOTAL TO BE PAID", "30.34"), ("CASH RECEIVED FROM YOU", "40.00"), ("CHANGE", "9.66"), ("TAX", "2.10")]
+    slant, placed = 0.08, []
+    for number, (label, value) in enumerate(rows):
+        for text, left, width in ((label, 40, 14 * len(label)), (value, 850, 14 * len(value))):
+            top = 100 + 45 * number - slant * (left + width)
+            placed.append((text, left, top, left + width, top + 24 + slant * width))
+    layout = layout_of(a_page(*placed))
+    assert [int(layout.left[2 * row + 1]) for row in range(4)] == [0, 2, 4, 6]

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from core.errors import ModelFailure
 from core.extraction.ranker import FURTHEST, WEIGHTS, Ranker
@@ -70,6 +71,13 @@ def test_weights_that_cannot_be_read_are_a_model_failure(tmp_path: Path, data: b
     path = tmp_path / "ranker.safetensors"
     path.write_bytes(data)
     with pytest.raises(ModelFailure, match="reader_unloadable"):
+        Ranker.load(path)
+
+
+def test_weights_of_other_signals_are_a_model_failure(tmp_path: Path, ranker: Ranker) -> None:
+    path = tmp_path / "ranker.safetensors"
+    save_file({**ranker.tensors, "none.mean": ranker.tensors["none.mean"][:-1]}, path)
+    with pytest.raises(ModelFailure, match="other signals"):
         Ranker.load(path)
 
 
