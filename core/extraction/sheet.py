@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.backends import Vectors
+from core.extraction import licence, mrz
 from core.extraction.candidate import FORMS, Candidate, candidates_of
 from core.extraction.layout import NONE, Layout, layout_of
 from core.extraction.shape import shape
@@ -99,7 +100,7 @@ class Sheet:
 def sheet_of(pages: Sequence[Page], lexicon: FieldLexicon) -> Sheet:
     """Prepare the pages that are not blank."""
     layouts = [layout_of(page) for page in pages if not page.is_blank]
-    candidates = candidates_of(layouts, lexicon)
+    candidates = mrz.with_labels(licence.with_labels(candidates_of(layouts, lexicon), layouts), pages)
     numbers: dict[str, int] = {}
     around = np.full((len(candidates), len(RELATIONS)), NONE, dtype=np.intp)
     for row, candidate in enumerate(candidates):
