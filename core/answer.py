@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import structlog
 
@@ -16,7 +16,6 @@ from core.question import Question, understand
 if TYPE_CHECKING:
     from core.classify import Decision
 
-T = TypeVar("T")
 OnDevice = Callable[[Callable[[], Any]], Any]
 """Runs a function on the one device thread and returns what it returns."""
 

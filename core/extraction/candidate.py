@@ -19,7 +19,7 @@ _SHORT: Final = 7
 _AFTER: Final = 40
 """Characters that are looked at behind a candidate."""
 MOST: Final = 4000
-"""Candidates of one document; running text comes last, and what is over is left out."""
+"""Candidates of one page; running text comes last, and what is over is left out."""
 
 _COLON: Final = re.compile(r"(?<!\d)\s*[:：]\s*(?![/\\])|(?<=\d)\s*:\s+|\s[-–]\s|\s*#\s*|\s*=\s*|\.{3,}|_{3,}")
 _UNIT: Final = re.compile(r"\s?(?:°\s?[CF]|[^\W\d_]{1,12})\b")
@@ -67,19 +67,22 @@ FORMS: Final = ("line", "rest", "value", "part", "block", "phrase")
 
 
 def candidates_of(layouts: Iterable[Layout], lexicon: FieldLexicon) -> list[Candidate]:
-    """All candidates of a document, each text once a place."""
-    found: dict[tuple[int, tuple[int, ...], str], Candidate] = {}
-    for index, layout in enumerate(layouts):
-        texts = passages(layout)
-        for candidate in (
-            *(item for passage in texts for item in _of_lines(index, layout, passage, lexicon)),
-            *_blocks(index, layout),
-            *(item for passage in texts if passage.is_prose for item in _of_prose(index, passage)),
-        ):
-            key = candidate.layout, candidate.lines, candidate.text
-            if key not in found or _rank(candidate) < _rank(found[key]):
-                found[key] = candidate
-    return list(found.values())[:MOST]
+    """All candidates of a document, each text once a place; MOST of a page, so that no page crowds out another."""
+    return [item for index, layout in enumerate(layouts) for item in _of_page(index, layout, lexicon)[:MOST]]
+
+
+def _of_page(index: int, layout: Layout, lexicon: FieldLexicon) -> list[Candidate]:
+    found: dict[tuple[tuple[int, ...], str], Candidate] = {}
+    texts = passages(layout)
+    for candidate in (
+        *(item for passage in texts for item in _of_lines(index, layout, passage, lexicon)),
+        *_blocks(index, layout),
+        *(item for passage in texts if passage.is_prose for item in _of_prose(index, passage)),
+    ):
+        key = candidate.lines, candidate.text
+        if key not in found or _rank(candidate) < _rank(found[key]):
+            found[key] = candidate
+    return list(found.values())
 
 
 def _rank(candidate: Candidate) -> tuple[bool, int]:

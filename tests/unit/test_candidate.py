@@ -1,6 +1,6 @@
 import pytest
 
-from core.extraction.candidate import Candidate, candidates_of
+from core.extraction.candidate import MOST, Candidate, candidates_of
 from core.extraction.layout import layout_of
 from core.field import LEXICON
 from core.page import Line, Page
@@ -64,3 +64,13 @@ def test_a_value_knows_what_stands_between_it_and_the_one_before() -> None:
 
 def test_a_blank_document_has_no_candidates() -> None:
     assert candidates_of([], LEXICON) == []
+
+
+def test_no_page_crowds_out_another() -> None:
+    sentence = "On 3 March 2024 the Dunmore Harbour Company of 12 Quay Street agreed with Ann Archer to pay 40 euros"
+    full = tuple(Line(f"{sentence} {row}", (50, 12 * row, 950, 12 * row + 10)) for row in range(100))
+    pages = [Page(number, 1000, 1400, "text_layer", full) for number in range(1, 7)]
+    last = Page(7, 1000, 1400, "text_layer", (Line("Total: 12.00", (50, 50, 200, 70)),))
+    found = candidates_of([layout_of(page) for page in (*pages, last)], LEXICON)
+    assert len(found) > MOST
+    assert any(candidate.layout == 6 and candidate.text == "12.00" for candidate in found)
