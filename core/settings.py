@@ -1,8 +1,9 @@
 """All settings: one frozen object, built once from a YAML file and the environment."""
 
 import os
+import re
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
@@ -107,6 +108,18 @@ class FieldSettings(Section):
     expects: Expected = Field(default="text", description="What its value looks like.")
 
 
+def _cron(value: str) -> str:
+    fields = value.split()
+    if value != "disable" and (len(fields) != 5 or not all(re.fullmatch(r"[\d*/,a-z-]+", part) for part in fields)):
+        raise ValueError(
+            "a schedule is `minute hour day-of-month month day-of-week`, as in `30 2 * * *`, or `disable`"
+        )
+    return value
+
+
+Cron = Annotated[str, AfterValidator(_cron)]
+
+
 class Asking(Section):
     prompts: dict[QuestionKind, Prompt] = Field(
         default_factory=dict,
@@ -115,6 +128,88 @@ class Asking(Section):
     )
     fields: dict[str, FieldSettings] = Field(
         default_factory=dict, description="Fields that are printed or asked for in words of this deployment's own."
+    )
+
+
+class CaptionsFolder(Section):
+    """Captioned images that every run of a class set learns from."""
+
+    file: str = Field(description='URI of the JSON file: `[{"image": …, "caption": …, "class": …}]`.')
+    images: str = Field(description="URI of the folder that its image names are relative to.")
+
+
+class Training(Section):
+    """How class sets learn from labels. A retrain request may override what its run alone is to do otherwise."""
+
+    store: Path | None = Field(
+        default=None,
+        description="Folder of the checkpoints, which trainer and nodes share; none: in the data folder.",
+    )
+    captions: dict[str, tuple[CaptionsFolder, ...]] = Field(
+        default_factory=dict, description="Class set → captioned images that it learns from beside its labels."
+    )
+    min_new_labels: int = Field(
+        default=20, ge=1, description="New labels that a run needs; with fewer it is skipped."
+    )
+    max_samples_per_class: int = Field(default=500, ge=1)
+    min_captions_per_image: int = Field(
+        default=4, ge=1, description="Documents with fewer captions get more, made of their class's description."
+    )
+    max_left_out: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        description="Share of documents that may be missing or broken; with more a run stops.",
+    )
+    validation_share: float = Field(
+        default=0.2, gt=0, lt=0.5, description="Documents that say when to stop, and fit the temperature."
+    )
+    test_share: float = Field(
+        default=0.2, gt=0, lt=0.5, description="Documents that judge: nothing learns from them."
+    )
+    held_out_classes: float = Field(
+        default=0.25, ge=0, lt=1, description="Share of the labelled classes that the rehearsal does not learn from."
+    )
+    pooling: Literal["mean", "cross_attention"] = Field(
+        default="mean", description="How a page's vectors become one; `cross_attention` learns which of them matter."
+    )
+    seed: int = 0
+    epochs: int = Field(default=30, ge=1, description="At most.")
+    patience: int = Field(default=6, ge=1, description="Epochs without a better one after which a rehearsal stops.")
+    batch: int = Field(default=64, ge=2, description="Documents.")
+    learning_rate: float = Field(default=1e-3, gt=0, description="The highest, after the warm-up.")
+    warmup: float = Field(default=0.1, ge=0, lt=1, description="Share of the steps over which the rate rises.")
+    weight_decay: float = Field(default=0.01, ge=0, description="Of weights; not of scale, biases and norms.")
+    gradient_clip: float = Field(default=1.0, gt=0, description="Largest norm of the gradient.")
+    label_smoothing: float = Field(default=0.05, ge=0, lt=1)
+    classification_weight: float = Field(default=1.0, ge=0, description="Of the loss over all class prototypes.")
+    contrastive_weight: float = Field(default=0.2, ge=0, description="Of the loss over the captions of the batch.")
+    unfreeze_last_blocks: int = Field(default=0, ge=0, description="Blocks of the encoder that learn too.")
+    max_fall: float = Field(
+        default=0.05, ge=0, le=1, description="How much the accuracy of a single class may fall for a promotion."
+    )
+    heartbeat: float = Field(default=5, gt=0, description="Seconds between a run's signs of life.")
+    silent_for: float = Field(
+        default=60, gt=0, description="Seconds without one after which a run is taken for dead and sent again."
+    )
+    time_limit: float = Field(default=6 * 3600, gt=0, description="Seconds for a run, after which it is ended.")
+
+
+class Schedule(Section):
+    """When what happens by itself: `minute hour day-of-month month day-of-week`, or `disable`."""
+
+    retrain: Cron = Field(default="30 2 * * *", description="Learn from the labels that have come in.")
+    class_sets: tuple[str, ...] = Field(default=(), description="Those that are retrained; none: the default set.")
+    reap: float = Field(default=30, gt=0, description="Seconds between looks for runs whose trainer died.")
+    purge: Cron = Field(default="15 3 * * *", description="Remove what is older than `retention.days`.")
+
+
+class Retention(Section):
+    days: int | None = Field(
+        default=None,
+        ge=1,
+        description="Days after which documents that nobody asked about any more are removed with all that is known "
+        "of them, labels included, and so are ended jobs; none: they are kept for ever.",
     )
 
 
@@ -128,7 +223,9 @@ class Node(Section):
         default=2, gt=0, description="Seconds before the first retry; doubled each time, with jitter."
     )
     class_refresh: float = Field(
-        default=2, gt=0, description="Seconds within which a published class version is served."
+        default=2,
+        gt=0,
+        description="Seconds within which a published class version and a promoted checkpoint are served.",
     )
 
 
@@ -154,7 +251,15 @@ class Settings(BaseSettings):
     model: Model = Model()
     deciding: Deciding = Deciding()
     asking: Asking = Asking()
+    training: Training = Training()
+    schedule: Schedule = Schedule()
+    retention: Retention = Retention()
     node: Node = Node()
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.training.store or self.data_dir / "checkpoints"
 
     @classmethod
     def settings_customise_sources(

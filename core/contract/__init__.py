@@ -29,7 +29,8 @@ from .client import Handle, IntakeClient, inline
 from .correct import CorrectRequest, CorrectResult
 from .document import INLINE_LIMIT, DocumentInfo, DocumentReference, Pages, Wire
 from .errors import IntakeError
-from .names import ANSWER, CLASSIFY, CLASSIFY_MANY, CORRECT, PRIORITIES, QUEUES
+from .names import ANSWER, CLASSIFY, CLASSIFY_MANY, CORRECT, PRIORITIES, QUEUES, RETRAIN
+from .retrain import CaptionsFile, RetrainRequest, RetrainResult, TrainingProgress
 
 __all__ = [
     "ANSWER",
@@ -40,11 +41,13 @@ __all__ = [
     "PRIORITIES",
     "QUESTIONS_LIMIT",
     "QUEUES",
+    "RETRAIN",
     "AmountValue",
     "Answer",
     "AnswerRequest",
     "AnswerResult",
     "AnsweredPage",
+    "CaptionsFile",
     "ClassifyManyRequest",
     "ClassifyManyResult",
     "ClassifyRequest",
@@ -66,6 +69,9 @@ __all__ = [
     "Pages",
     "QuestionKind",
     "Reason",
+    "RetrainRequest",
+    "RetrainResult",
+    "TrainingProgress",
     "Value",
     "Wire",
     "YesNoValue",

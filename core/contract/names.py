@@ -6,8 +6,15 @@ CLASSIFY: Final = "docintake.classify"
 CLASSIFY_MANY: Final = "docintake.classify_many"
 CORRECT: Final = "docintake.correct"
 ANSWER: Final = "docintake.answer"
+RETRAIN: Final = "docintake.retrain"
 
-QUEUES: Final = {CLASSIFY: "classify", CLASSIFY_MANY: "classify", CORRECT: "classify", ANSWER: "qa"}
+QUEUES: Final = {
+    CLASSIFY: "classify",
+    CLASSIFY_MANY: "classify",
+    CORRECT: "classify",
+    ANSWER: "qa",
+    RETRAIN: "retrain",
+}
 """Task name → the queue it is sent to."""
 
 PRIORITIES: Final = {"urgent": 0, "normal": 3, "bulk": 9}
