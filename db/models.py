@@ -39,6 +39,9 @@ OpenState = Literal["received", "started"]
 EndState = Literal["succeeded", "rejected", "failed"]
 Source = Literal["text_layer", "ocr", "blank"]
 VersionState = Literal["draft", "published", "retired"]
+RunState = Literal["running", "promoted", "rejected", "skipped", "cancelled", "failed"]
+RunEnd = Literal["promoted", "rejected", "skipped", "cancelled", "failed"]
+CheckpointState = Literal["candidate", "active", "retired", "rejected"]
 
 
 class Base(DeclarativeBase):
@@ -65,6 +68,7 @@ class Document(Base):
         CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256"),
         CheckConstraint("page_count >= 1", name="page_count"),
         CheckConstraint("size >= 0", name="size"),
+        Index("documents_created_at", "created_at"),
     )
 
     sha256: Mapped[str] = mapped_column(primary_key=True)
@@ -307,4 +311,87 @@ class Answer(Base):
     value: Mapped[dict[str, Any] | None]
     confidence: Mapped[float]
     evidence: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class TrainingRun(Base):
+    """One row a retrain task: a try to learn from the corrections of a class set. At most one of a set is running.
+
+    running → promoted | rejected | skipped | cancelled | failed. The last five states end a run: it never changes
+    again. A run whose node died stays running and is resumed by the next start of its task. `cancelled_by` asks a
+    running run to end; its trainer looks whenever it renews `heartbeat_at`. Deleting the job deletes the run.
+    """
+
+    __tablename__ = "training_runs"
+    __table_args__ = (
+        CheckConstraint(
+            "state IN ('running', 'promoted', 'rejected', 'skipped', 'cancelled', 'failed')", name="state"
+        ),
+        CheckConstraint("(state = 'running') = (finished_at IS NULL)", name="finished"),
+        Index("training_runs_running", "class_set", unique=True, postgresql_where=text("state = 'running'")),
+        Index("training_runs_class_set", "class_set", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    task_id: Mapped[str] = mapped_column(ForeignKey("jobs.task_id", ondelete="CASCADE"), unique=True)
+    class_set: Mapped[str] = mapped_column(ForeignKey("class_sets.name"))
+    state: Mapped[RunState] = mapped_column(Text)
+    starts: Mapped[int] = mapped_column(server_default=text("1"))  # more than one: it was resumed
+    node: Mapped[str | None]  # the last one that started it
+    fingerprint: Mapped[str | None]  # SHA-256 of all that it learned from
+    progress: Mapped[dict[str, Any] | None]
+    result: Mapped[dict[str, Any] | None]  # whole, as the caller got it
+    cancelled_by: Mapped[str | None]
+    heartbeat_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    started_at: Mapped[datetime] = mapped_column(server_default=func.now())  # the first time
+    finished_at: Mapped[datetime | None]
+
+
+class Checkpoint(Base):
+    """A trained alignment: the file in the store, what it was made from, and how it was judged.
+
+    Written once; a trigger sees to that, and lets only `run_id` go when the run is deleted. No states are stored:
+    what people see follows from the promotions. candidate → active → retired, and retired → active again, by being
+    in the newest promotion of its set, or only in earlier ones; one that no promotion names is a candidate if it was
+    accepted and rejected if not.
+    """
+
+    __tablename__ = "checkpoints"
+    __table_args__ = (
+        CheckConstraint("file ~ '^[^/.][^/]*$'", name="file"),
+        CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256"),
+        CheckConstraint("labels >= 0", name="labels"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    class_set: Mapped[str] = mapped_column(ForeignKey("class_sets.name"))
+    class_version_id: Mapped[int | None] = mapped_column(ForeignKey("class_versions.id"))
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("training_runs.id", ondelete="SET NULL"))
+    parents: Mapped[list[int]] = mapped_column(ARRAY(BigInteger()))  # those that served when it was made
+    encoder: Mapped[str]
+    file: Mapped[str]  # its name inside the store
+    sha256: Mapped[str]  # of the file
+    fingerprint: Mapped[str]  # SHA-256 of all that it learned from
+    labels: Mapped[int]  # how many it learned from
+    metrics: Mapped[dict[str, Any]]
+    accepted: Mapped[bool]  # what the gate said
+    reasons: Mapped[list[str]]  # why it said so
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Promotion(Base):
+    """Which checkpoints serve a class set from when on: the newest one counts, and without any the set is untrained.
+
+    It has no states: written once, and a trigger sees to that; going back is another row. An empty `checkpoints` is
+    zero-shot. `back_to` is the promotion that a rollback of this one returns to; null: to untrained.
+    """
+
+    __tablename__ = "promotions"
+    __table_args__ = (Index("promotions_class_set", "class_set", "id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    class_set: Mapped[str] = mapped_column(ForeignKey("class_sets.name"))
+    checkpoints: Mapped[list[int]] = mapped_column(ARRAY(BigInteger()))
+    back_to: Mapped[int | None] = mapped_column(ForeignKey("promotions.id"))
+    by: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

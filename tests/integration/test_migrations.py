@@ -76,6 +76,33 @@ def test_an_upgrade_of_current_tables_keeps_their_rows(database: Engine) -> None
         assert connection.execute(text("SELECT name FROM class_sets")).scalars().all() == ["kept"]
 
 
+def triggers(database: Engine) -> dict[str, str]:
+    with transaction(database) as connection:
+        found = connection.execute(
+            text("SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal")
+        )
+        return dict(found.all())
+
+
+def test_training_can_be_taken_back_and_brought_again_around_what_was_there_before(database: Engine) -> None:
+    trained, guards = tables(database), triggers(database)
+    with transaction(database) as connection:
+        connection.execute(text("INSERT INTO class_sets (name) VALUES ('kept')"))
+        connection.execute(text("INSERT INTO promotions (class_set, checkpoints, by) VALUES ('kept', '{}', 'ann')"))
+
+    migrations.downgrade(database, "0003")
+    assert trained - tables(database) == {"training_runs", "checkpoints", "promotions"}
+    assert functions(database) == ["class_description_guard", "class_version_guard"]
+    assert set(triggers(database)) == {"class_description_guard", "class_version_guard"}
+
+    migrations.upgrade(database)
+    assert tables(database) == trained
+    assert triggers(database) == guards
+    with transaction(database) as connection:
+        assert connection.execute(text("SELECT name FROM class_sets")).scalars().all() == ["kept"]
+        assert connection.execute(text("SELECT count(*) FROM promotions")).scalar_one() == 0
+
+
 def test_nodes_that_upgrade_at_the_same_time_take_turns(database: Engine) -> None:
     migrations.downgrade(database, "base")
     url = database.url.render_as_string(hide_password=False)

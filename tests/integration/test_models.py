@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from db.models import (
     Answer,
     Base,
+    Checkpoint,
     ClassDescription,
     Classification,
     ClassSet,
@@ -20,6 +21,8 @@ from db.models import (
     Inquiry,
     Job,
     Page,
+    Promotion,
+    TrainingRun,
 )
 from db.session import transaction
 
@@ -253,3 +256,142 @@ def test_a_class_name_stands_once_in_a_version(connection: Connection) -> None:
     version = add_version(connection)
     with pytest.raises(IntegrityError, match="class_descriptions_version_id_name_key"):
         connection.execute(insert(ClassDescription).values(**describe(version, 1, "letter")))
+
+
+@pytest.fixture
+def class_set(connection: Connection) -> str:
+    connection.execute(insert(ClassSet).values(name="intake"))
+    return "intake"
+
+
+def add_run(connection: Connection, task_id: str = "t", **columns: Any) -> int:
+    """A run of class set `intake`, with its job; running unless `columns` say otherwise."""
+    connection.execute(insert(Job).values(task_id=task_id, task="x", state="started", request={}))
+    columns = {"class_set": "intake", "state": "running", **columns}
+    return connection.execute(
+        insert(TrainingRun).values(task_id=task_id, **columns).returning(TrainingRun.id)
+    ).scalar_one()
+
+
+def add_checkpoint(connection: Connection, **columns: Any) -> int:
+    """A checkpoint of class set `intake` that was accepted."""
+    columns = {
+        "class_set": "intake",
+        "parents": [],
+        "encoder": "e",
+        "file": "a.safetensors",
+        "sha256": "ab" * 32,
+        "fingerprint": "cd" * 32,
+        "labels": 3,
+        "metrics": {},
+        "accepted": True,
+        "reasons": [],
+        **columns,
+    }
+    return connection.execute(insert(Checkpoint).values(**columns).returning(Checkpoint.id)).scalar_one()
+
+
+@pytest.mark.parametrize(
+    ("state", "finished", "constraint"),
+    [
+        ("paused", func.now(), "training_runs_state_check"),
+        ("promoted", None, "training_runs_finished_check"),
+        ("skipped", None, "training_runs_finished_check"),
+        ("running", func.now(), "training_runs_finished_check"),
+    ],
+)
+def test_a_training_run_is_in_a_known_state_and_finished_exactly_when_it_has_ended(
+    connection: Connection, class_set: str, state: str, finished: object, constraint: str
+) -> None:
+    with pytest.raises(IntegrityError, match=constraint):
+        add_run(connection, state=state, finished_at=finished)
+
+
+def test_two_runs_of_a_set_never_run_together(connection: Connection, class_set: str) -> None:
+    connection.execute(insert(ClassSet).values(name="other"))
+    add_run(connection, "ended", state="failed", finished_at=func.now())
+    add_run(connection, "elsewhere", class_set="other")
+    add_run(connection, "first")
+    with pytest.raises(IntegrityError, match="training_runs_running"):
+        add_run(connection, "second")
+
+
+@pytest.mark.parametrize("state", ["promoted", "rejected", "skipped", "cancelled", "failed"])
+def test_a_run_that_is_running_may_end_in_any_way_and_never_changes_again(
+    connection: Connection, class_set: str, state: str
+) -> None:
+    run = add_run(connection)
+    connection.execute(update(TrainingRun).values(progress={"epoch": 1}))
+    connection.execute(update(TrainingRun).values(state=state, finished_at=func.now()))
+    with pytest.raises(IntegrityError, match=f"training run {run} of intake is {state} and cannot be changed"):
+        connection.execute(update(TrainingRun).values(state="running", finished_at=None))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"file": "../a.safetensors"},
+        {"file": "a/b"},
+        {"file": ".."},
+        {"file": ""},
+        {"sha256": "AB" * 32},
+        {"sha256": "ab"},
+        {"labels": -1},
+    ],
+    ids=str,
+)
+def test_a_checkpoint_is_a_file_of_the_store_with_a_sha256(
+    connection: Connection, class_set: str, change: dict[str, Any]
+) -> None:
+    with pytest.raises(IntegrityError, match=f"checkpoints_{next(iter(change))}_check"):
+        add_checkpoint(connection, **change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"accepted": False},
+        {"file": "b.safetensors"},
+        {"metrics": {"accuracy": 1}},
+        {"parents": [1]},
+        {"created_at": text("now() - interval '1 h'")},
+        {"run_id": Checkpoint.run_id},
+        {"run_id": None, "reasons": ["better"]},
+    ],
+    ids=str,
+)
+def test_a_checkpoint_never_changes(connection: Connection, class_set: str, change: dict[str, Any]) -> None:
+    checkpoint = add_checkpoint(connection, run_id=add_run(connection))
+    with pytest.raises(IntegrityError, match=f"row {checkpoint} of checkpoints cannot be changed"):
+        connection.execute(update(Checkpoint).values(**change))
+
+
+@pytest.mark.parametrize("change", [{"checkpoints": [1]}, {"by": "bob"}, {"back_to": None}], ids=str)
+def test_a_promotion_never_changes(connection: Connection, class_set: str, change: dict[str, Any]) -> None:
+    promotion = connection.execute(
+        insert(Promotion).values(class_set="intake", checkpoints=[], by="ann").returning(Promotion.id)
+    ).scalar_one()
+    with pytest.raises(IntegrityError, match=f"row {promotion} of promotions cannot be changed"):
+        connection.execute(update(Promotion).values(**change))
+
+
+def test_a_promotion_goes_back_to_one_that_is_there(connection: Connection, class_set: str) -> None:
+    with pytest.raises(IntegrityError, match="promotions_back_to_fkey"):
+        connection.execute(insert(Promotion).values(class_set="intake", checkpoints=[], back_to=7, by="ann"))
+
+
+def test_deleting_a_job_deletes_its_run_and_leaves_the_checkpoint_without_one(
+    connection: Connection, class_set: str
+) -> None:
+    kept = add_checkpoint(connection)
+    made = add_checkpoint(connection, run_id=add_run(connection, state="promoted", finished_at=func.now()))
+    connection.execute(delete(Job))
+    assert count(connection, TrainingRun) == 0
+    rows = connection.execute(select(Checkpoint.id, Checkpoint.run_id, Checkpoint.file).order_by(Checkpoint.id))
+    assert rows.all() == [(kept, None, "a.safetensors"), (made, None, "a.safetensors")]
+
+
+def test_a_class_set_that_has_a_checkpoint_cannot_be_deleted(connection: Connection, class_set: str) -> None:
+    add_checkpoint(connection)
+    with pytest.raises(IntegrityError, match="checkpoints_class_set_fkey"):
+        connection.execute(delete(ClassSet))
