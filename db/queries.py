@@ -8,17 +8,31 @@ import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol, TypeVar, get_args
 
-from sqlalchemy import Connection, Row, func, insert, literal, select, text, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    any_,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as insert_or
 from sqlalchemy.orm import aliased
 
 from core.contract import Answer, AnswerResult, ClassifyResult
 from db import models
-from db.models import EndState, JobState, OpenState, VersionState
+from db.models import CheckpointState, EndState, JobState, OpenState, RunEnd, RunState, VersionState
 
 _OPEN: Final = get_args(OpenState)
 _CHUNK: Final = 200
@@ -123,6 +137,68 @@ class Correction:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What a document is by the newest correction of a class set, and when that one was made."""
+
+    sha256: str
+    label: str
+    correction_id: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A row of `training_runs`; models.TrainingRun says what its states mean."""
+
+    id: int
+    task_id: str
+    class_set: str
+    state: RunState
+    starts: int
+    node: str | None
+    fingerprint: str | None
+    progress: dict[str, Any] | None
+    result: dict[str, Any] | None
+    cancelled_by: str | None
+    heartbeat_at: datetime
+    started_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A row of `checkpoints`, with the `state` that follows from the promotions; models.Checkpoint says how."""
+
+    id: int
+    class_set: str
+    class_version_id: int | None
+    run_id: int | None
+    parents: list[int]
+    encoder: str
+    file: str
+    sha256: str
+    fingerprint: str
+    labels: int
+    metrics: dict[str, Any]
+    accepted: bool
+    reasons: list[str]
+    created_at: datetime
+    state: CheckpointState
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """A row of `promotions`; models.Promotion says which one counts."""
+
+    id: int
+    class_set: str
+    checkpoints: list[int]
+    back_to: int | None
+    by: str
+    created_at: datetime
+
+
 class ReadPage(Protocol):
     """A page as core.page knows it: `to_json` gives `number`, `width`, `height`, `source`, `lines` and `turns`."""
 
@@ -144,7 +220,19 @@ class DescribedClass(Protocol):
     def captions(self) -> Sequence[str]: ...
 
 
-Shape = TypeVar("Shape", Job, Document, Version, Description, ClassSetSummary, LatestClassification, Correction)
+Shape = TypeVar(
+    "Shape",
+    Job,
+    Document,
+    Version,
+    Description,
+    ClassSetSummary,
+    LatestClassification,
+    Correction,
+    Run,
+    Checkpoint,
+    Promotion,
+)
 
 
 def _columns(model: type[models.Base], shape: type[Shape]) -> list[Any]:
@@ -288,6 +376,26 @@ def count_jobs(connection: Connection) -> dict[JobState, int]:
     return {state: found.get(state, 0) for state in get_args(JobState)}
 
 
+def interrupted_jobs(connection: Connection, task: str, silent_for: float) -> list[Job]:
+    """Started jobs of a kind of task that gave no sign of life for this many seconds, longest silent first.
+
+    A start is a sign of life, and so is a heartbeat of the job's training run. A postponed job waits for its turn and
+    is not among them.
+    """
+    sign = func.greatest(models.Job.started_at, models.TrainingRun.heartbeat_at)
+    rows = connection.execute(
+        select(*_columns(models.Job, Job))
+        .outerjoin(models.TrainingRun, models.TrainingRun.task_id == models.Job.task_id)
+        .where(
+            models.Job.task == task,
+            models.Job.state == "started",
+            sign < func.now() - timedelta(seconds=silent_for),
+        )
+        .order_by(sign, models.Job.task_id)
+    )
+    return [Job(**row._mapping) for row in rows]
+
+
 # Documents, their pages and features
 
 
@@ -401,9 +509,11 @@ def create_class_set(connection: Connection, class_set: str) -> None:
 
 
 def lock_class_set(connection: Connection, class_set: str) -> bool:
-    """Make others who publish or number versions of this set wait for this transaction; False: there is no such set.
+    """Make others who publish or number versions of this set, or promote its checkpoints, wait for this transaction;
+    False: there is no such set.
 
-    Comes before `retire_published` and `publish`: two who publish at once take turns, and the later one wins.
+    Comes before `retire_published`, `publish` and `promote`: two who publish at once take turns, and the later one
+    wins.
     """
     statement = select(models.ClassSet.name).where(models.ClassSet.name == class_set).with_for_update(key_share=True)
     return connection.execute(statement).one_or_none() is not None
@@ -663,6 +773,286 @@ def list_corrections(connection: Connection, class_set: str) -> list[Correction]
     return [Correction(**row._mapping) for row in rows]
 
 
+def latest_labels(connection: Connection, class_set: str) -> list[Label]:
+    """What each document is by its newest correction of a set, in the order of these corrections."""
+    newest = (
+        select(
+            models.Correction.sha256,
+            models.Correction.label,
+            models.Correction.id.label("correction_id"),
+            models.Correction.created_at,
+        )
+        .where(models.Correction.class_set == class_set)
+        .ext(distinct_on(models.Correction.sha256))
+        .order_by(models.Correction.sha256, models.Correction.id.desc())
+        .subquery()
+    )
+    return [Label(**row._mapping) for row in connection.execute(select(newest).order_by(newest.c.correction_id))]
+
+
+def count_labels_since(connection: Connection, class_set: str, correction_id: int) -> int:
+    """How many documents a set's corrections after this one are about: a document corrected twice counts once."""
+    return connection.execute(
+        select(func.count(models.Correction.sha256.distinct())).where(
+            models.Correction.class_set == class_set, models.Correction.id > correction_id
+        )
+    ).scalar_one()
+
+
+# Training runs
+
+
+def open_run(connection: Connection, *, task_id: str, class_set: str, node: str | None) -> Run | None:
+    """Note that a retrain task begins to run; None when its class set has a running run, or the task has any run.
+
+    `resume_run` comes next then. Whoever opens a run of the set at the same time is waited for.
+    """
+    row = connection.execute(
+        insert_or(models.TrainingRun)
+        .values(task_id=task_id, class_set=class_set, state="running", node=node)
+        .on_conflict_do_nothing()
+        .returning(*_columns(models.TrainingRun, Run))
+    ).one_or_none()
+    return _shaped(Run, row)
+
+
+def resume_run(connection: Connection, *, task_id: str, node: str | None) -> Run | None:
+    """Count one more start of a task's running run; None when it has ended, or the task has none."""
+    row = connection.execute(
+        update(models.TrainingRun)
+        .where(models.TrainingRun.task_id == task_id, models.TrainingRun.state == "running")
+        .values(starts=models.TrainingRun.starts + 1, node=node, heartbeat_at=func.now())
+        .returning(*_columns(models.TrainingRun, Run))
+    ).one_or_none()
+    return _shaped(Run, row)
+
+
+def skip_run(
+    connection: Connection, *, task_id: str, class_set: str, node: str | None, result: Mapping[str, Any]
+) -> None:
+    """Note that a retrain task had nothing to do, and what it told its caller; nothing happens when it has a run."""
+    connection.execute(
+        insert_or(models.TrainingRun)
+        .values(
+            task_id=task_id,
+            class_set=class_set,
+            state="skipped",
+            node=node,
+            result=dict(result),
+            finished_at=func.now(),
+        )
+        .on_conflict_do_nothing(index_elements=[models.TrainingRun.task_id])
+    )
+
+
+def beat_run(connection: Connection, run_id: int, progress: Mapping[str, Any] | None = None) -> str | None:
+    """Say that a running run is alive, and how far it is if that is given; returns who asked for it to stop.
+
+    None: go on. A run that has ended stays as it is; its trainer learns of that from `finish_run`.
+    """
+    changes: dict[str, Any] = {"heartbeat_at": func.now()}
+    if progress is not None:
+        changes["progress"] = dict(progress)
+    return connection.execute(
+        update(models.TrainingRun)
+        .where(models.TrainingRun.id == run_id, models.TrainingRun.state == "running")
+        .values(**changes)
+        .returning(models.TrainingRun.cancelled_by)
+    ).scalar_one_or_none()
+
+
+def finish_run(
+    connection: Connection, run_id: int, *, state: RunEnd, fingerprint: str | None, result: Mapping[str, Any] | None
+) -> bool:
+    """End a running run. False when it has ended already, or is not at all: then nothing changes."""
+    ended = connection.execute(
+        update(models.TrainingRun)
+        .where(models.TrainingRun.id == run_id, models.TrainingRun.state == "running")
+        .values(
+            state=state,
+            fingerprint=fingerprint,
+            result=None if result is None else dict(result),
+            finished_at=func.now(),
+        )
+    )
+    return ended.rowcount == 1
+
+
+def cancel_run(connection: Connection, run_id: int, by: str) -> bool:
+    """Ask a running run to stop; who asked first stays. False when it has ended, or is not at all."""
+    asked = connection.execute(
+        update(models.TrainingRun)
+        .where(models.TrainingRun.id == run_id, models.TrainingRun.state == "running")
+        .values(cancelled_by=func.coalesce(models.TrainingRun.cancelled_by, by))
+    )
+    return asked.rowcount == 1
+
+
+def get_run(connection: Connection, run_id: int) -> Run | None:
+    row = connection.execute(
+        select(*_columns(models.TrainingRun, Run)).where(models.TrainingRun.id == run_id)
+    ).one_or_none()
+    return _shaped(Run, row)
+
+
+def get_run_of(connection: Connection, task_id: str) -> Run | None:
+    """The run of a retrain task."""
+    row = connection.execute(
+        select(*_columns(models.TrainingRun, Run)).where(models.TrainingRun.task_id == task_id)
+    ).one_or_none()
+    return _shaped(Run, row)
+
+
+def running_run(connection: Connection, class_set: str) -> Run | None:
+    row = connection.execute(
+        select(*_columns(models.TrainingRun, Run)).where(
+            models.TrainingRun.class_set == class_set, models.TrainingRun.state == "running"
+        )
+    ).one_or_none()
+    return _shaped(Run, row)
+
+
+def list_runs(connection: Connection, class_set: str | None = None, limit: int | None = 50) -> list[Run]:
+    """The runs of a set, or of all sets, that began last, newest first."""
+    statement = select(*_columns(models.TrainingRun, Run)).order_by(models.TrainingRun.id.desc())
+    if class_set is not None:
+        statement = statement.where(models.TrainingRun.class_set == class_set)
+    return [Run(**row._mapping) for row in connection.execute(statement.limit(limit))]
+
+
+def latest_trained(connection: Connection, class_set: str) -> Run | None:
+    """The newest run of a set that trained to its end, promoted or rejected: what was learned from last."""
+    row = connection.execute(
+        select(*_columns(models.TrainingRun, Run))
+        .where(
+            models.TrainingRun.class_set == class_set,
+            models.TrainingRun.state.in_(["promoted", "rejected"]),
+        )
+        .order_by(models.TrainingRun.id.desc())
+        .limit(1)
+    ).one_or_none()
+    return _shaped(Run, row)
+
+
+# Checkpoints and their promotions
+
+
+def put_checkpoint(
+    connection: Connection,
+    *,
+    class_set: str,
+    class_version_id: int | None,
+    run_id: int | None,
+    parents: Sequence[int],
+    encoder: str,
+    file: str,
+    sha256: str,
+    fingerprint: str,
+    labels: int,
+    metrics: Mapping[str, Any],
+    accepted: bool,
+    reasons: Sequence[str],
+) -> int:
+    """Keep what a run trained and return its id. Its file is in the store already."""
+    return connection.execute(
+        insert(models.Checkpoint)
+        .values(
+            class_set=class_set,
+            class_version_id=class_version_id,
+            run_id=run_id,
+            parents=list(parents),
+            encoder=encoder,
+            file=file,
+            sha256=sha256,
+            fingerprint=fingerprint,
+            labels=labels,
+            metrics=dict(metrics),
+            accepted=accepted,
+            reasons=list(reasons),
+        )
+        .returning(models.Checkpoint.id)
+    ).scalar_one()
+
+
+def get_checkpoint(connection: Connection, checkpoint_id: int) -> Checkpoint | None:
+    row = connection.execute(_checkpoints().where(models.Checkpoint.id == checkpoint_id)).one_or_none()
+    return _shaped(Checkpoint, row)
+
+
+def get_checkpoints(connection: Connection, ids: Sequence[int]) -> list[Checkpoint]:
+    """Those of the checkpoints that are there, in the order of `ids`."""
+    rows = connection.execute(_checkpoints().where(models.Checkpoint.id.in_(ids)))
+    found = {row.id: Checkpoint(**row._mapping) for row in rows}
+    return [found[checkpoint_id] for checkpoint_id in ids if checkpoint_id in found]
+
+
+def list_checkpoints(connection: Connection, class_set: str | None = None) -> list[Checkpoint]:
+    """All checkpoints of a set, or of all sets, newest first."""
+    statement = _checkpoints().order_by(models.Checkpoint.id.desc())
+    if class_set is not None:
+        statement = statement.where(models.Checkpoint.class_set == class_set)
+    return [Checkpoint(**row._mapping) for row in connection.execute(statement)]
+
+
+def _checkpoints() -> Select[Any]:
+    """Checkpoints with the state that follows from the promotions of their set."""
+    later = aliased(models.Promotion)
+    named = (
+        exists()
+        .where(
+            models.Promotion.class_set == models.Checkpoint.class_set,
+            models.Checkpoint.id == any_(models.Promotion.checkpoints),
+        )
+        .correlate(models.Checkpoint)
+    )
+    serves = named.where(
+        ~exists().where(later.class_set == models.Promotion.class_set, later.id > models.Promotion.id)
+    )
+    state = case((serves, "active"), (named, "retired"), (models.Checkpoint.accepted, "candidate"), else_="rejected")
+    stored = [getattr(models.Checkpoint, field.name) for field in fields(Checkpoint) if field.name != "state"]
+    return select(*stored, state.label("state"))
+
+
+def promote(
+    connection: Connection, *, class_set: str, checkpoints: Sequence[int], back_to: int | None, by: str
+) -> Promotion:
+    """Let these checkpoints of a set serve it from now on; none at all: zero-shot. `lock_class_set` comes first."""
+    row = connection.execute(
+        insert(models.Promotion)
+        .values(class_set=class_set, checkpoints=list(checkpoints), back_to=back_to, by=by)
+        .returning(*_columns(models.Promotion, Promotion))
+    ).one()
+    return Promotion(**row._mapping)
+
+
+def serving(connection: Connection, class_set: str) -> Promotion | None:
+    """The promotion of a set that counts; None while it is untrained."""
+    row = connection.execute(
+        select(*_columns(models.Promotion, Promotion))
+        .where(models.Promotion.class_set == class_set)
+        .order_by(models.Promotion.id.desc())
+        .limit(1)
+    ).one_or_none()
+    return _shaped(Promotion, row)
+
+
+def get_promotion(connection: Connection, promotion_id: int) -> Promotion | None:
+    row = connection.execute(
+        select(*_columns(models.Promotion, Promotion)).where(models.Promotion.id == promotion_id)
+    ).one_or_none()
+    return _shaped(Promotion, row)
+
+
+def list_promotions(connection: Connection, class_set: str) -> list[Promotion]:
+    """All promotions of a set, newest first."""
+    rows = connection.execute(
+        select(*_columns(models.Promotion, Promotion))
+        .where(models.Promotion.class_set == class_set)
+        .order_by(models.Promotion.id.desc())
+    )
+    return [Promotion(**row._mapping) for row in rows]
+
+
 # Questions and their answers
 
 
@@ -731,3 +1121,47 @@ def get_inquiry(connection: Connection, task_id: str) -> dict[str, Any] | None:
     """An answer task's result as `AnswerResult.model_validate` takes it."""
     statement = select(models.Inquiry.result).where(models.Inquiry.task_id == task_id)
     return connection.execute(statement).scalar_one_or_none()
+
+
+# Forgetting
+
+
+def forget_before(connection: Connection, when: datetime, limit: int) -> int:
+    """Delete up to `limit` documents that were last used before `when`, oldest first, with all that was made of them;
+    returns how many.
+
+    Being seen first, classified, asked about and corrected are uses. A document that a transaction is just adding to
+    is left for the next time.
+    """
+    old = (
+        select(models.Document.sha256)
+        .where(
+            models.Document.created_at < when,
+            *(
+                ~exists().where(use.sha256 == models.Document.sha256, use.created_at >= when)
+                for use in (models.Classification, models.Inquiry, models.Correction)
+            ),
+        )
+        .order_by(models.Document.created_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("old")  # evaluated once: a subquery might be run again and take more than the limit
+    )
+    forgotten = connection.execute(delete(models.Document).where(models.Document.sha256.in_(select(old.c.sha256))))
+    return forgotten.rowcount
+
+
+def forget_jobs_before(connection: Connection, when: datetime, limit: int) -> int:
+    """Delete up to `limit` jobs that ended before `when`, oldest first, with their results and training runs; returns
+    how many. Checkpoints stay, without their run.
+    """
+    old = (
+        select(models.Job.task_id)
+        .where(models.Job.finished_at < when)
+        .order_by(models.Job.finished_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("old")
+    )
+    forgotten = connection.execute(delete(models.Job).where(models.Job.task_id.in_(select(old.c.task_id))))
+    return forgotten.rowcount
