@@ -6,11 +6,12 @@ it resembles. Genres that no class resembles compete as "none of these".
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from itertools import combinations
 from math import log
-from typing import Final, Literal, Self
+from statistics import fmean
+from typing import Final, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from core.features import STOPWORDS, Features, mark_key, phrase_keys, words_of
 from core.genres import KIND, Genre, genres, resemblance
 from core.prompts import prompts_of
 from core.settings import Thresholds
+from core.sketch import PAGE_DECAY
 
 Scores = NDArray[np.float64]
 EncodeTexts = Callable[[Sequence[str]], Vectors]
@@ -42,8 +44,6 @@ RIVALRY: Final = 2.0
 """How strongly a genre prefers the class that resembles it most."""
 FLOOR: Final = 10.0
 """Score of "nothing known", which competes with classes and genres."""
-PAGE_DECAY: Final = 0.5
-"""Weight of a page beside the one before it: what a document is stands on its first pages."""
 TEMPERATURE: Final = 1.1
 """Makes probabilities of scores: the one number that was fitted, over many class sets; see docs/decisions.md."""
 SURE: Final = 0.9
@@ -79,6 +79,16 @@ class Decision:
     pages: tuple[PageDecision, ...]
 
 
+class Alignment(Protocol):
+    """What was learned of one class set's classes: see core.alignment."""
+
+    @property
+    def temperature(self) -> float: ...
+
+    def adjust(self, logits: Scores, pages: Sequence[Features]) -> Scores:
+        """The classes' logits for these pages, with what was learned."""
+
+
 @dataclass(frozen=True, slots=True)
 class Classifier:
     """One class set's classes, ready to score. Built once a version; immutable, and safe in many threads.
@@ -100,6 +110,8 @@ class Classifier:
     """(C,): log of the share of a class that is like no genre, and its bonus."""
     unclaimed: Scores
     """(G,): log of the share of a genre that no class has; a class that names its kind has it all."""
+    learned: tuple[Alignment, ...] = ()
+    """Several are an ensemble: the mean of their logits."""
 
     @classmethod
     def build(cls, class_set: ClassSet, encode_texts: EncodeTexts) -> Self:
@@ -128,28 +140,45 @@ class Classifier:
             unclaimed=unclaimed,
         )
 
+    @property
+    def class_vectors(self) -> Vectors:
+        """(C, dimensions): what the encoder makes of the classes, in the order of `names`."""
+        return self.vectors[-len(self.names) :]
+
+    def logits(self, pages: Sequence[Features]) -> tuple[Scores, float]:
+        """A document of these pages by descriptions alone: (C,) logits, and the logit of "none of these"."""
+        return self._logits(self._joined([self._scores(page) for page in pages]))
+
+    def with_learned(self, learned: Sequence[Alignment]) -> Self:
+        """The same classes, decided by what was learned as well; the alignments are bound to `names`."""
+        return replace(self, learned=tuple(learned))
+
+    def chances(self, pages: Sequence[Features]) -> tuple[Scores, float]:
+        """A document of these pages, at least one: the classes' probabilities, given that it is one of them, and the
+        probability that it is.
+        """
+        return self._chances(self._joined([self._scores(page) for page in pages]), pages)
+
     def decide(self, pages: Sequence[tuple[int, Features | None]], thresholds: Thresholds) -> Decision:
         """Decide about a document from its pages: (number, features), features being None for a blank page."""
         results: list[PageDecision] = []
         sure: set[int] = set()
-        total = np.zeros(len(self.vectors))
-        weight, share = 0.0, 1.0
+        seen: list[Features] = []
+        scores: list[Scores] = []
         for number, features in sorted(pages, key=lambda page: page[0]):
             if features is None:
                 results.append(PageDecision(number, None, None))
                 continue
-            scores = self._scores(features)
-            total += share * scores
-            weight += share
-            share *= PAGE_DECAY
-            chances, in_set = self._chances(scores)
+            seen.append(features)
+            scores.append(self._scores(features))
+            chances, in_set = self._chances(scores[-1], [features])
             best = int(chances.argmax())
             if min(chances[best], in_set) >= SURE:
                 sure.add(best)
             results.append(PageDecision(number, self.names[best], float(chances[best])))
-        if not weight:
+        if not seen:
             return Decision("needs_review", ("blank_page",), None, 0.0, {}, 0.0, tuple(results))
-        chances, in_set = self._chances(total / weight)
+        chances, in_set = self._chances(self._joined(scores), seen)
         order = np.argsort(-chances, kind="stable")
         confidence = float(chances[order[0]])
         found: dict[Reason, bool] = {
@@ -171,7 +200,7 @@ class Classifier:
 
     def similar_pairs(self) -> list[tuple[str, str, float]]:
         """Pairs of classes whose descriptions are nearly the same, most alike first, with their cosine."""
-        vectors = self.vectors[-len(self.names) :]
+        vectors = self.class_vectors
         cosines = vectors @ vectors.T
         pairs = [
             (self.names[a], self.names[b], float(cosines[a, b]))
@@ -191,12 +220,26 @@ class Classifier:
         scores: Scores = (COSINE * cosine + words).astype(np.float64)
         return scores
 
-    def _chances(self, scores: Scores) -> tuple[Scores, float]:
-        """Scores → the classes' probabilities, given that it is one of them, and the probability that it is."""
+    @staticmethod
+    def _joined(pages: Sequence[Scores]) -> Scores:
+        weights = PAGE_DECAY ** np.arange(len(pages))
+        joined: Scores = weights @ np.stack(pages) / weights.sum()
+        return joined
+
+    def _logits(self, scores: Scores) -> tuple[Scores, float]:
         looks, meanings, own = np.split(scores, [self.claims.shape[1], 2 * self.claims.shape[1]])
         classes = (own + np.maximum(own + self.original, (self.claims + looks).max(axis=1))) / TEMPERATURE
         others = np.append(meanings + looks + self.unclaimed, FLOOR) / TEMPERATURE
-        inside, outside = (float(np.logaddexp.reduce(values)) for values in (classes, others))
+        return classes, float(np.logaddexp.reduce(others))
+
+    def _chances(self, scores: Scores, pages: Sequence[Features]) -> tuple[Scores, float]:
+        """Scores → the classes' probabilities, given that it is one of them, and the probability that it is."""
+        classes, outside = self._logits(scores)
+        if self.learned:
+            temperature = fmean(item.temperature for item in self.learned)
+            classes = np.mean([item.adjust(classes, pages) for item in self.learned], axis=0) / temperature
+            outside /= temperature
+        inside = float(np.logaddexp.reduce(classes))
         chances: Scores = np.exp(classes - inside)
         return chances, float(np.exp(inside - np.logaddexp(inside, outside)))
 

@@ -177,13 +177,13 @@ class Training(Section):
     epochs: int = Field(default=30, ge=1, description="At most.")
     patience: int = Field(default=6, ge=1, description="Epochs without a better one after which a rehearsal stops.")
     batch: int = Field(default=64, ge=2, description="Documents.")
-    learning_rate: float = Field(default=1e-3, gt=0, description="The highest, after the warm-up.")
+    learning_rate: float = Field(default=3e-3, gt=0, description="The highest, after the warm-up.")
     warmup: float = Field(default=0.1, ge=0, lt=1, description="Share of the steps over which the rate rises.")
     weight_decay: float = Field(default=0.01, ge=0, description="Of weights; not of scale, biases and norms.")
     gradient_clip: float = Field(default=1.0, gt=0, description="Largest norm of the gradient.")
-    label_smoothing: float = Field(default=0.05, ge=0, lt=1)
+    label_smoothing: float = Field(default=0, ge=0, lt=1)
     classification_weight: float = Field(default=1.0, ge=0, description="Of the loss over all class prototypes.")
-    contrastive_weight: float = Field(default=0.2, ge=0, description="Of the loss over the captions of the batch.")
+    contrastive_weight: float = Field(default=0.1, ge=0, description="Of the loss over the captions of the batch.")
     unfreeze_last_blocks: int = Field(default=0, ge=0, description="Blocks of the encoder that learn too.")
     max_fall: float = Field(
         default=0.05, ge=0, le=1, description="How much the accuracy of a single class may fall for a promotion."

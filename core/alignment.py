@@ -1,0 +1,261 @@
+"""What is learned from labels: where documents and class descriptions lie in the space that they share."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from core.backends import Vectors
+from core.errors import ModelFailure
+from core.familiarity import Familiarity
+from core.features import Features
+from core.sketch import BUCKETS, Sketch, sketch_of
+
+ALIGNMENT: Final = "1"
+"""Version of this code: a checkpoint of another version is refused."""
+START: Final = 1 / 0.07
+"""The logit scale that training begins with (Radford et al. 2021, arXiv:2103.00020)."""
+LARGEST: Final = 100.0
+"""… and that it never exceeds."""
+
+Pooling = Literal["mean", "cross_attention"]
+Logits = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Sizes of an alignment. `buckets` is 0 where documents bring no bag of words; `shared`: documents and texts lie
+    in one space from the start, so that training begins with what they are, and else with random projections.
+    """
+
+    document_width: int
+    text_width: int
+    buckets: int = BUCKETS
+    shared: bool = True
+    pooling: Pooling = "mean"
+    hidden: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """A batch: `tokens` (documents, tokens, document width), their `weights` (documents, tokens), 0 for padding, and
+    `bags` (documents, buckets), where the model's shape has any.
+    """
+
+    tokens: Tensor
+    weights: Tensor
+    bags: Tensor | None
+
+    @classmethod
+    def of(cls, sketches: Sequence[Sketch], shape: Shape, device: str | torch.device = "cpu") -> Self:
+        """Padded to the longest document."""
+        longest = max(len(sketch.tokens) for sketch in sketches)
+        tokens = np.zeros((len(sketches), longest, shape.document_width), dtype=np.float32)
+        weights = np.zeros((len(sketches), longest), dtype=np.float32)
+        for row, sketch in enumerate(sketches):
+            tokens[row, : len(sketch.tokens)] = sketch.tokens
+            weights[row, : len(sketch.weights)] = sketch.weights
+        bags = torch.from_numpy(np.stack([sketch.bag() for sketch in sketches])).to(device) if shape.buckets else None
+        return cls(torch.from_numpy(tokens).to(device), torch.from_numpy(weights).to(device), bags)
+
+
+class VisionLanguageAlignment(nn.Module):
+    """Documents and texts → unit vectors of one space, whose scaled cosines say how well they fit.
+
+    A document is its tokens' vectors, such as those of its pages or patches, pooled into one, normalised by layer and
+    projected, and a bag of words projected beside it. A text is a vector with a residual adapter whose last layer
+    starts as zero, so that descriptions nobody has labels for keep their geometry. In a shared space both start as
+    the identity: `gain` is then exactly zero.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        if shape.shared and shape.document_width != shape.text_width:
+            raise ValueError(f"a shared space has one width, not {shape.document_width} and {shape.text_width}")
+        self.shape = shape
+        width = shape.document_width
+        self.pool = _CrossAttention(width) if shape.pooling == "cross_attention" else None
+        self.document_norm = nn.LayerNorm(width)
+        self.projection = nn.Linear(width, shape.text_width)
+        self.words = nn.Linear(shape.buckets, shape.text_width, bias=False) if shape.buckets else None
+        self.text_norm = nn.LayerNorm(shape.text_width)
+        self.adapter = nn.Sequential(
+            nn.Linear(shape.text_width, shape.hidden), nn.GELU(), nn.Linear(shape.hidden, shape.text_width)
+        )
+        self.log_scale = nn.Parameter(torch.tensor(math.log(START)))
+        for layer in (self.projection if shape.shared else None, self.words, self.adapter[-1]):
+            if isinstance(layer, nn.Linear):
+                nn.init.zeros_(layer.weight)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+
+    @property
+    def scale(self) -> Tensor:
+        """What cosines are multiplied by, in [1, LARGEST]; always float32."""
+        return self.log_scale.float().clamp(0, math.log(LARGEST)).exp()
+
+    def encode_documents(self, documents: Documents) -> Tensor:
+        """(documents, text width), unit rows."""
+        tokens, weights = documents.tokens, documents.weights
+        vectors = _mean(documents)
+        if self.pool is not None:
+            vectors = vectors + self.pool(tokens, weights)
+        # As long as the vectors themselves, so that one learning rate suits both.
+        projected = self.projection(self.document_norm(vectors) / math.sqrt(self.shape.document_width))
+        if self.shape.shared:
+            projected = vectors + projected
+        if self.words is not None and documents.bags is not None:
+            projected = projected + self.words(documents.bags)
+        return functional.normalize(projected, dim=-1)
+
+    def encode_texts(self, vectors: Tensor) -> Tensor:
+        """(texts, text width) → the same, unit rows."""
+        adapted = self.adapter(self.text_norm(vectors)) / math.sqrt(self.shape.text_width)
+        return functional.normalize(vectors + adapted, dim=-1)
+
+    def gain(self, documents: Documents, texts: Tensor) -> Tensor:
+        """How much better each text fits each document than before anything was learned: (documents, texts) logits,
+        float32. `texts`: (texts, text width) as the encoder gives them.
+        """
+        fits = self.scale * (self.encode_documents(documents).float() @ self.encode_texts(texts).float().T)
+        if not self.shape.shared:
+            return fits
+        vectors = functional.normalize(_mean(documents), dim=-1).float()
+        return fits - START * (vectors @ functional.normalize(texts, dim=-1).float().T)
+
+    def decayed(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """The parameters that weight decay is for, and the others: scale, biases, norms and queries."""
+        return (
+            [parameter for parameter in self.parameters() if parameter.ndim == 2],
+            [parameter for parameter in self.parameters() if parameter.ndim != 2],
+        )
+
+
+def _mean(documents: Documents) -> Tensor:
+    weights = documents.weights
+    return (documents.tokens * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)
+
+
+class _CrossAttention(nn.Module):
+    """A learned query looks at the tokens and adds what it finds; it starts by adding nothing."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        heads = next(count for count in (8, 4, 2, 1) if width % count == 0)
+        self.query = nn.Parameter(torch.randn(1, 1, width) / math.sqrt(width))
+        self.norm = nn.LayerNorm(width)
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        nn.init.zeros_(self.attention.out_proj.weight)
+        nn.init.zeros_(self.attention.out_proj.bias)
+
+    def forward(self, tokens: Tensor, weights: Tensor) -> Tensor:
+        query = self.query.expand(len(tokens), -1, -1)
+        known = self.norm(tokens)
+        found, _ = self.attention(query, known, known, key_padding_mask=weights == 0, need_weights=False)
+        pooled: Tensor = found[:, 0]
+        return pooled
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a checkpoint holds: a trained model, the names of the classes that it has seen labels of, which documents
+    are familiar to it, and the temperature that its logits are divided by.
+    """
+
+    model: VisionLanguageAlignment
+    labelled: frozenset[str]
+    familiarity: Familiarity
+    temperature: float
+
+    def bind(self, names: Sequence[str], texts: Vectors) -> "Aligned":
+        """Ready to serve these classes; `texts`: (classes, text width) as the encoder gives them."""
+        with torch.inference_mode():
+            known = torch.from_numpy(np.ascontiguousarray(texts, dtype=np.float32))
+            after = self.model.encode_texts(known).numpy()
+        return Aligned(self, np.array([name in self.labelled for name in names]), known, after)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {
+            **{f"model.{name}": tensor for name, tensor in self.model.state_dict().items()},
+            "familiarity.anchors": torch.from_numpy(self.familiarity.anchors).half(),
+        }
+
+    def about(self) -> dict[str, Any]:
+        return {
+            "alignment": ALIGNMENT,
+            "shape": asdict(self.model.shape),
+            "labelled": sorted(self.labelled),
+            "temperature": self.temperature,
+            "familiarity": {"steepness": self.familiarity.steepness, "middle": self.familiarity.middle},
+        }
+
+    @classmethod
+    def restore(cls, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> Self:
+        """From what `tensors` and `about` gave. Raises ModelFailure(`checkpoint_unusable`) for anything else."""
+        try:
+            if about["alignment"] != ALIGNMENT:
+                raise ModelFailure(
+                    "checkpoint_unusable",
+                    f"the checkpoint is of alignment version {about['alignment']}, this code of {ALIGNMENT}: retrain",
+                )
+            model = VisionLanguageAlignment(Shape(**about["shape"]))
+            prefix = "model."
+            model.load_state_dict(
+                {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+            )
+            anchors = np.ascontiguousarray(tensors["familiarity.anchors"].float().numpy())
+            familiarity = Familiarity(anchors, **about["familiarity"])
+            return cls(model.eval(), frozenset(about["labelled"]), familiarity, float(about["temperature"]))
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ModelFailure(
+                "checkpoint_unusable", f"the checkpoint does not fit this code ({type(error).__name__}): retrain"
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Aligned:
+    """A checkpoint bound to the classes that it serves; immutable, and safe in many threads."""
+
+    learned: Learned
+    labelled: NDArray[np.bool_]
+    texts: Tensor
+    after: Vectors
+    """(classes, text width): what the texts have become."""
+
+    @property
+    def temperature(self) -> float:
+        return self.learned.temperature
+
+    def adjust(self, logits: Logits, pages: Sequence[Features]) -> Logits:
+        """(classes,) logits of a document's pages, with what was learned added."""
+        sketch = sketch_of(pages)
+        with torch.inference_mode():
+            gain = self.learned.model.gain(Documents.of([sketch], self.learned.model.shape), self.texts).numpy()[0]
+        return settle(logits, gain, self.labelled, self.learned.familiarity.of(sketch))
+
+
+def settle(
+    logits: Logits,
+    gain: NDArray[np.floating[Any]],
+    labelled: NDArray[np.bool_],
+    familiar: NDArray[np.float64] | float,
+) -> Logits:
+    """Add what was learned: (…, classes) logits and gains, familiarity in [0, 1] of shape (…).
+
+    Among classes that there are labels of, what was learned decides. How they stand beside classes without labels,
+    and beside "none of these", moves only so far as the document is familiar: else a document of a class that nobody
+    has labelled yet would be drawn to those that are.
+    """
+    settled = np.array(logits, dtype=np.float64)
+    if labelled.any():
+        before = settled[..., labelled]
+        after = before + gain[..., labelled]
+        lead = after.max(-1, keepdims=True) - before.max(-1, keepdims=True)
+        settled[..., labelled] = after - (1 - np.asarray(familiar)[..., None]) * lead
+    return settled

@@ -1,0 +1,81 @@
+"""Checkpoint files: safetensors, with what is to be known of them inside; there as a whole or not at all."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from core.errors import ModelFailure, TransientFailure
+
+_ABOUT: Final = "docintake"
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
+    """Put tensors and `about` (plain JSON) into one file, and return the SHA-256 of its bytes, in hex.
+
+    Whoever looks finds the file as it was before or all of the new one, even after a power failure. Raises
+    TransientFailure(`store_not_writable`).
+    """
+    data = safetensors.torch.save(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+        metadata={_ABOUT: json.dumps(about, sort_keys=True, allow_nan=False)},
+    )
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise TransientFailure(
+            "store_not_writable", f"{path} cannot be written: {error.strerror}; look at the folder and its disk"
+        ) from error
+    return hashlib.sha256(data).hexdigest()
+
+
+def read(path: Path, sha256: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What `write` put there: tensors on the CPU, and `about`.
+
+    Raises ModelFailure: `checkpoint_missing`; `checkpoint_damaged` where the file is none, or not the one that the
+    hash stands for.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelFailure(
+            "checkpoint_missing",
+            f"{path} cannot be read: {error.strerror}; restore it, or serve another checkpoint: "
+            "`docintake checkpoints rollback`",
+        ) from error
+    found = hashlib.sha256(data).hexdigest()
+    if sha256 is not None and found != sha256:
+        raise ModelFailure(
+            "checkpoint_damaged",
+            f"{path} has SHA-256 {found[:12]}…, not {sha256[:12]}… as it was written; restore it from a backup",
+        )
+    try:
+        size = int.from_bytes(data[:8], "little")
+        about = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][_ABOUT])
+        return safetensors.torch.load(data), about
+    except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+        raise ModelFailure("checkpoint_damaged", f"{path} is no checkpoint of docintake") from error
+
+
+def file_in(folder: Path, name: str) -> Path:
+    """The file of that name in the store. Raises ModelFailure(`checkpoint_outside`) for a path to elsewhere."""
+    if Path(name).name != name or name in ("", ".", ".."):
+        raise ModelFailure("checkpoint_outside", f"{name!r} is no name of a file in the store")
+    return folder / name

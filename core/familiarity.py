@@ -1,0 +1,85 @@
+"""How familiar a document is: whether what was learned from labels has anything to say about it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.backends import Vectors
+from core.sketch import Sketch
+
+ANCHORS: Final = 1024
+"""Labelled documents that are remembered, at most; each class has an equal share."""
+_PRIOR: Final = 0.01
+"""Pull of the steepness towards none, for few labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Familiarity:
+    """Words of labelled documents, and how near to one of them a document must come to be of its class.
+
+    `anchors`: (BUCKETS, documents) unit columns. `steepness` and `middle` make a chance of the cosine to the nearest
+    one: that it is of the same class, as labelled documents are among each other.
+    """
+
+    anchors: Vectors
+    steepness: float
+    middle: float
+
+    @classmethod
+    def fit(cls, sketches: Sequence[Sketch], labels: Sequence[int]) -> Self:
+        """Learn from labelled documents how alike those of one class are, and those of different classes.
+
+        Where no class has two documents, or there is only one class, nothing is familiar.
+        """
+        kept = _evenly(labels)
+        matrix = np.stack([sketches[index].bag() for index in kept])
+        matrix /= np.maximum(1e-6, np.linalg.norm(matrix, axis=1, keepdims=True))
+        label = np.asarray(labels)[kept]
+        alike = matrix @ matrix.T
+        same = label[:, None] == label[None, :]
+        np.fill_diagonal(alike, -1)
+        near, far = alike.max(axis=1, where=same, initial=-1), alike.max(axis=1, where=~same, initial=-1)
+        steepness, middle = _logistic(near[near >= 0], far[far >= 0])
+        return cls(np.ascontiguousarray(matrix.T), steepness, middle)
+
+    def of(self, sketch: Sketch) -> float:
+        """In [0, 1]: 0 where the document is as likely of another class as of that of its nearest labelled one."""
+        counts = sketch.counts / max(1e-6, float(np.linalg.norm(sketch.counts)))
+        nearest = float((counts @ self.anchors[sketch.places]).max())
+        chance = 1 / (1 + np.exp(-self.steepness * (nearest - self.middle)))
+        return float(np.clip(2 * chance - 1, 0, 1))
+
+
+def _evenly(labels: Sequence[int]) -> NDArray[np.int64]:
+    """Which documents are kept: as many of each class, the first ones, up to ANCHORS in all."""
+    label = np.asarray(labels)
+    share = max(1, ANCHORS // len(np.unique(label)))
+    return np.sort(np.concatenate([np.flatnonzero(label == name)[:share] for name in np.unique(label)]))
+
+
+def _logistic(near: Vectors, far: Vectors) -> tuple[float, float]:
+    """Steepness and middle of the curve that tells cosines within classes from those between them.
+
+    Both kinds weigh the same, whatever their numbers; Newton's method on the logistic loss.
+    """
+    if not len(near) or not len(far):
+        return 1.0, 2.0
+    cosine = np.concatenate([near, far]).astype(np.float64)
+    truth = np.concatenate([np.ones(len(near)), np.zeros(len(far))])
+    weight = np.concatenate([np.full(len(near), 0.5 / len(near)), np.full(len(far), 0.5 / len(far))])
+    design = np.stack([cosine, np.ones_like(cosine)], axis=1)
+    solution = np.zeros(2)
+    prior = np.diag([_PRIOR / 100, 1e-9])
+    for _ in range(50):
+        chance = 1 / (1 + np.exp(-design @ solution))
+        gradient = design.T @ (weight * (chance - truth)) + prior @ solution
+        hessian = (design * (weight * chance * (1 - chance))[:, None]).T @ design + prior
+        step = np.linalg.solve(hessian, gradient)
+        solution -= step * min(1.0, 20 / max(1e-9, float(np.abs(step).max())))
+        if np.abs(step).max() < 1e-8:
+            break
+    steepness = float(max(solution[0], 1e-3))
+    return steepness, float(-solution[1] / steepness)
