@@ -43,14 +43,29 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
+class Bags:
+    """The words of a batch: those of document `i` are `places[starts[i]:starts[i + 1]]`, and what they count."""
+
+    places: Tensor
+    counts: Tensor
+    starts: Tensor
+
+    def projected(self, table: Tensor) -> Tensor:
+        """(documents, width): the sums of the table's (buckets, width) rows."""
+        return functional.embedding_bag(
+            self.places, table, self.starts, mode="sum", per_sample_weights=self.counts.to(table.dtype)
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Documents:
     """A batch: `tokens` (documents, tokens, document width), their `weights` (documents, tokens), 0 for padding, and
-    `bags` (documents, buckets), where the model's shape has any.
+    the words that are on them.
     """
 
     tokens: Tensor
     weights: Tensor
-    bags: Tensor | None
+    bags: Bags
 
     @classmethod
     def of(cls, sketches: Sequence[Sketch], shape: Shape, device: str | torch.device = "cpu") -> Self:
@@ -61,7 +76,17 @@ class Documents:
         for row, sketch in enumerate(sketches):
             tokens[row, : len(sketch.tokens)] = sketch.tokens
             weights[row, : len(sketch.weights)] = sketch.weights
-        bags = torch.from_numpy(np.stack([sketch.bag() for sketch in sketches])).to(device) if shape.buckets else None
+        starts = np.cumsum([0, *(len(sketch.places) for sketch in sketches[:-1])])
+        bags = Bags(
+            *(
+                torch.from_numpy(part).to(device)
+                for part in (
+                    np.concatenate([sketch.places for sketch in sketches]),
+                    np.concatenate([sketch.counts for sketch in sketches]),
+                    starts,
+                )
+            )
+        )
         return cls(torch.from_numpy(tokens).to(device), torch.from_numpy(weights).to(device), bags)
 
 
@@ -83,17 +108,15 @@ class VisionLanguageAlignment(nn.Module):
         self.pool = _CrossAttention(width) if shape.pooling == "cross_attention" else None
         self.document_norm = nn.LayerNorm(width)
         self.projection = nn.Linear(width, shape.text_width)
-        self.words = nn.Linear(shape.buckets, shape.text_width, bias=False) if shape.buckets else None
+        self.words = nn.Parameter(torch.zeros(shape.buckets, shape.text_width)) if shape.buckets else None
         self.text_norm = nn.LayerNorm(shape.text_width)
         self.adapter = nn.Sequential(
             nn.Linear(shape.text_width, shape.hidden), nn.GELU(), nn.Linear(shape.hidden, shape.text_width)
         )
         self.log_scale = nn.Parameter(torch.tensor(math.log(START)))
-        for layer in (self.projection if shape.shared else None, self.words, self.adapter[-1]):
-            if isinstance(layer, nn.Linear):
-                nn.init.zeros_(layer.weight)
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
+        for last in (self.adapter[-1], *([self.projection] if shape.shared else [])):
+            for parameter in last.parameters():
+                nn.init.zeros_(parameter)
 
     @property
     def scale(self) -> Tensor:
@@ -110,8 +133,8 @@ class VisionLanguageAlignment(nn.Module):
         projected = self.projection(self.document_norm(vectors) / math.sqrt(self.shape.document_width))
         if self.shape.shared:
             projected = vectors + projected
-        if self.words is not None and documents.bags is not None:
-            projected = projected + self.words(documents.bags)
+        if self.words is not None:
+            projected = projected + documents.bags.projected(self.words)
         return functional.normalize(projected, dim=-1)
 
     def encode_texts(self, vectors: Tensor) -> Tensor:
@@ -123,7 +146,11 @@ class VisionLanguageAlignment(nn.Module):
         """How much better each text fits each document than before anything was learned: (documents, texts) logits,
         float32. `texts`: (texts, text width) as the encoder gives them.
         """
-        fits = self.scale * (self.encode_documents(documents).float() @ self.encode_texts(texts).float().T)
+        return self.gain_of(self.encode_documents(documents), documents, texts)
+
+    def gain_of(self, encoded: Tensor, documents: Documents, texts: Tensor) -> Tensor:
+        """`gain` of documents that are `encoded` already."""
+        fits = self.scale * (encoded.float() @ self.encode_texts(texts).float().T)
         if not self.shape.shared:
             return fits
         vectors = functional.normalize(_mean(documents), dim=-1).float()

@@ -199,7 +199,8 @@ def _step(
     base, outside = (part.to(device) for part in corpus.logits(batch))
     labels = torch.from_numpy(corpus.labels[batch]).to(device)
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-        logits = base + model.gain(documents, texts)
+        encoded = model.encode_documents(documents)
+        logits = base + model.gain_of(encoded, documents, texts)
         between_classes = classification(logits, outside, labels, settings.label_smoothing)
         between_captions = torch.zeros((), device=device)
         if settings.contrastive_weight:
@@ -208,7 +209,7 @@ def _step(
                 for row in batch
             ]
             chosen = torch.tensor(drawn, device=device)
-            fits = model.encode_documents(documents) @ model.encode_texts(captions[chosen]).T
+            fits = encoded @ model.encode_texts(captions[chosen]).T
             between_captions = contrastive(model.scale * fits.float(), labels, chosen)
         loss = settings.classification_weight * between_classes + settings.contrastive_weight * between_captions
     course.optimizer.zero_grad()
