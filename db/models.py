@@ -317,9 +317,11 @@ class Answer(Base):
 class TrainingRun(Base):
     """One row a retrain task: a try to learn from the corrections of a class set. At most one of a set is running.
 
-    running → promoted | rejected | skipped | cancelled | failed. The last five states end a run: it never changes
-    again. A run whose node died stays running and is resumed by the next start of its task. `cancelled_by` asks a
-    running run to end; its trainer looks whenever it renews `heartbeat_at`. Deleting the job deletes the run.
+    running → promoted | rejected | skipped | cancelled | failed. The last five states end a run, which never changes
+    again, but for a failed one whose job a person starts anew (→ running). A run whose node died stays running and is
+    resumed by the next start of its task. `cancelled_by` asks a running run to end; its trainer looks whenever it
+    renews `heartbeat_at`. `labels_up_to` is the last correction that there was when it began: a resumed run learns
+    from no later one. Deleting the job deletes the run.
     """
 
     __tablename__ = "training_runs"
@@ -338,7 +340,8 @@ class TrainingRun(Base):
     state: Mapped[RunState] = mapped_column(Text)
     starts: Mapped[int] = mapped_column(server_default=text("1"))  # more than one: it was resumed
     node: Mapped[str | None]  # the last one that started it
-    fingerprint: Mapped[str | None]  # SHA-256 of all that it learned from
+    labels_up_to: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    fingerprint: Mapped[str | None]  # of all that it learned from
     progress: Mapped[dict[str, Any] | None]
     result: Mapped[dict[str, Any] | None]  # whole, as the caller got it
     cancelled_by: Mapped[str | None]

@@ -157,6 +157,7 @@ class Run:
     state: RunState
     starts: int
     node: str | None
+    labels_up_to: int
     fingerprint: str | None
     progress: dict[str, Any] | None
     result: dict[str, Any] | None
@@ -377,21 +378,25 @@ def count_jobs(connection: Connection) -> dict[JobState, int]:
 
 
 def interrupted_jobs(connection: Connection, task: str, silent_for: float) -> list[Job]:
-    """Started jobs of a kind of task that gave no sign of life for this many seconds, longest silent first.
+    """Open jobs of a kind of task that gave no sign of life for this many seconds, longest silent first.
 
-    A start is a sign of life, and so is a heartbeat of the job's training run. A postponed job waits for its turn and
-    is not among them.
+    A start is a sign of life, and so is a heartbeat of the job's training run. Postponed jobs are among them: whether
+    they only wait for their turn is for the caller to find out. They are locked until the transaction ends; those
+    that another one has locked are left out.
     """
-    sign = func.greatest(models.Job.started_at, models.TrainingRun.heartbeat_at)
+    sign = func.greatest(
+        func.coalesce(models.Job.started_at, models.Job.received_at), models.TrainingRun.heartbeat_at
+    )
     rows = connection.execute(
         select(*_columns(models.Job, Job))
         .outerjoin(models.TrainingRun, models.TrainingRun.task_id == models.Job.task_id)
         .where(
             models.Job.task == task,
-            models.Job.state == "started",
+            models.Job.state.in_(_OPEN),
             sign < func.now() - timedelta(seconds=silent_for),
         )
         .order_by(sign, models.Job.task_id)
+        .with_for_update(of=models.Job, skip_locked=True)
     )
     return [Job(**row._mapping) for row in rows]
 
@@ -467,6 +472,21 @@ def get_features(
         .order_by(models.Feature.page)
     )
     return dict(rows.all())
+
+
+def get_features_of(
+    connection: Connection, hashes: Collection[str], encoder: str
+) -> dict[str, dict[int, bytes | None]]:
+    """Of several documents, sha256 → page number → features, as `get_features` gives those of one."""
+    rows = connection.execute(
+        select(models.Feature.sha256, models.Feature.page, models.Feature.data)
+        .where(models.Feature.sha256.in_(hashes), models.Feature.encoder == encoder)
+        .order_by(models.Feature.sha256, models.Feature.page)
+    )
+    found: dict[str, dict[int, bytes | None]] = {}
+    for sha256, page, data in rows:
+        found.setdefault(sha256, {})[page] = data
+    return found
 
 
 def stream_features(connection: Connection, encoder: str) -> Iterator[tuple[str, int, bytes | None]]:
@@ -773,8 +793,11 @@ def list_corrections(connection: Connection, class_set: str) -> list[Correction]
     return [Correction(**row._mapping) for row in rows]
 
 
-def latest_labels(connection: Connection, class_set: str) -> list[Label]:
-    """What each document is by its newest correction of a set, in the order of these corrections."""
+def latest_labels(connection: Connection, class_set: str, up_to: int | None = None) -> list[Label]:
+    """What each document is by its newest correction of a set, in the order of these corrections.
+
+    With `up_to`, as if no correction had come after that one.
+    """
     newest = (
         select(
             models.Correction.sha256,
@@ -783,6 +806,7 @@ def latest_labels(connection: Connection, class_set: str) -> list[Label]:
             models.Correction.created_at,
         )
         .where(models.Correction.class_set == class_set)
+        .where(literal(True) if up_to is None else models.Correction.id <= up_to)
         .ext(distinct_on(models.Correction.sha256))
         .order_by(models.Correction.sha256, models.Correction.id.desc())
         .subquery()
@@ -802,14 +826,16 @@ def count_labels_since(connection: Connection, class_set: str, correction_id: in
 # Training runs
 
 
-def open_run(connection: Connection, *, task_id: str, class_set: str, node: str | None) -> Run | None:
+def open_run(
+    connection: Connection, *, task_id: str, class_set: str, node: str | None, labels_up_to: int = 0
+) -> Run | None:
     """Note that a retrain task begins to run; None when its class set has a running run, or the task has any run.
 
     `resume_run` comes next then. Whoever opens a run of the set at the same time is waited for.
     """
     row = connection.execute(
         insert_or(models.TrainingRun)
-        .values(task_id=task_id, class_set=class_set, state="running", node=node)
+        .values(task_id=task_id, class_set=class_set, state="running", node=node, labels_up_to=labels_up_to)
         .on_conflict_do_nothing()
         .returning(*_columns(models.TrainingRun, Run))
     ).one_or_none()
@@ -817,14 +843,50 @@ def open_run(connection: Connection, *, task_id: str, class_set: str, node: str 
 
 
 def resume_run(connection: Connection, *, task_id: str, node: str | None) -> Run | None:
-    """Count one more start of a task's running run; None when it has ended, or the task has none."""
+    """Count one more start of a task's run that is running or failed; None when it ended otherwise, or there is none.
+
+    Raises IntegrityError when it failed and another run of the set is running by now.
+    """
     row = connection.execute(
         update(models.TrainingRun)
-        .where(models.TrainingRun.task_id == task_id, models.TrainingRun.state == "running")
-        .values(starts=models.TrainingRun.starts + 1, node=node, heartbeat_at=func.now())
+        .where(models.TrainingRun.task_id == task_id, models.TrainingRun.state.in_(["running", "failed"]))
+        .values(
+            state="running",
+            starts=models.TrainingRun.starts + 1,
+            node=node,
+            heartbeat_at=func.now(),
+            result=None,
+            cancelled_by=None,
+            finished_at=None,
+        )
         .returning(*_columns(models.TrainingRun, Run))
     ).one_or_none()
     return _shaped(Run, row)
+
+
+def end_orphaned_runs(connection: Connection, class_set: str) -> int:
+    """Fail the running run of a set whose job has ended without it, as poison does; returns how many there were."""
+    ended = connection.execute(
+        update(models.TrainingRun)
+        .where(
+            models.TrainingRun.class_set == class_set,
+            models.TrainingRun.state == "running",
+            models.TrainingRun.task_id == models.Job.task_id,
+            models.Job.state.not_in(_OPEN),
+        )
+        .values(state="failed", finished_at=func.now())
+    )
+    return ended.rowcount
+
+
+def lock_training(connection: Connection, class_set: str) -> bool:
+    """Be the only one who trains this set, for as long as the connection lives; False: somebody else is.
+
+    The lock is the session's, not the transaction's: PostgreSQL gives it back when the connection breaks.
+    """
+    key = func.hashtextextended(f"docintake training {class_set}", 0)
+    mine: bool = connection.execute(select(func.pg_try_advisory_lock(key))).scalar_one()
+    return mine
 
 
 def skip_run(

@@ -163,7 +163,38 @@ def test_a_run_whose_node_died_is_resumed_and_counted(database: Engine) -> None:
     assert resumed.heartbeat_at > run.heartbeat_at
 
 
-@pytest.mark.parametrize("state", RUN_ENDS)
+def test_a_failed_run_goes_on_when_its_task_is_started_anew(connection: Connection) -> None:
+    run = ended(connection, "t", "failed")
+    assert open_run(connection) is None
+    resumed = queries.resume_run(connection, task_id="t", node="again")
+    assert resumed
+    assert (resumed.id, resumed.state, resumed.starts, resumed.result) == (run.id, "running", 2, None)
+    assert resumed.finished_at is None
+
+
+def test_a_run_whose_job_ended_without_it_fails_and_makes_way(connection: Connection) -> None:
+    run = opened(connection)
+    assert queries.end_orphaned_runs(connection, "intake") == 0
+    queries.finish_job(connection, task_id="t", state="failed", error_code="poison", error_message="…")
+    assert queries.end_orphaned_runs(connection, "other") == 0
+    assert queries.end_orphaned_runs(connection, "intake") == 1
+    assert read_run(connection, run.id).state == "failed"
+    assert open_run(connection, "next") is not None
+
+
+def test_a_set_is_trained_by_one_connection_at_a_time(database: Engine) -> None:
+    with database.connect() as first, database.connect() as second:
+        assert queries.lock_training(first, "intake")
+        assert queries.lock_training(second, "other")
+        first.commit()
+        assert not queries.lock_training(second, "intake")
+        first.detach()
+        first.close()
+        assert queries.lock_training(second, "intake")
+        second.detach()
+
+
+@pytest.mark.parametrize("state", [state for state in RUN_ENDS if state != "failed"])
 def test_a_run_that_has_ended_is_neither_opened_nor_resumed_nor_changed(
     connection: Connection, state: RunEnd
 ) -> None:
@@ -319,7 +350,7 @@ def age_run(connection: Connection, task_id: str, seconds: float) -> None:
     )
 
 
-def test_a_started_job_without_a_sign_of_life_is_interrupted(connection: Connection) -> None:
+def test_an_open_job_without_a_sign_of_life_is_interrupted(connection: Connection) -> None:
     # task id, seconds since the start, seconds since the run's heartbeat
     for task_id, class_set, started, beaten in [
         ("alive", "alive", 500, 5),
@@ -345,9 +376,10 @@ def test_a_started_job_without_a_sign_of_life_is_interrupted(connection: Connect
     age_job(connection, "another task", 500)
 
     found = queries.interrupted_jobs(connection, RETRAIN, 60)
-    assert [job.task_id for job in found] == ["no run, silent", "silent"]
-    assert found[0] == queries.get_job(connection, "no run, silent")
+    assert [job.task_id for job in found] == ["postponed", "no run, silent", "silent"]
+    assert found[1] == queries.get_job(connection, "no run, silent")
     assert [job.task_id for job in queries.interrupted_jobs(connection, RETRAIN, 4.5)] == [
+        "postponed",
         "no run, silent",
         "silent",
         "no run, alive",
@@ -355,6 +387,25 @@ def test_a_started_job_without_a_sign_of_life_is_interrupted(connection: Connect
         "just resumed",
     ]
     assert queries.interrupted_jobs(connection, RETRAIN, 1000) == []
+
+
+def test_a_job_that_a_person_reopened_is_interrupted_where_it_never_starts(connection: Connection) -> None:
+    start(connection)
+    queries.finish_job(connection, task_id="t", state="failed")
+    queries.reopen_job(connection, task_id="t")
+    assert not queries.interrupted_jobs(connection, RETRAIN, 60)
+    assert [job.task_id for job in queries.interrupted_jobs(connection, RETRAIN, -1)] == ["t"]
+
+
+def test_an_interrupted_job_is_looked_at_by_one_transaction_at_a_time(database: Engine) -> None:
+    with transaction(database) as connection:
+        for task_id in ("one", "other"):
+            start(connection, task_id)
+    with transaction(database) as first, transaction(database) as second:
+        assert len(queries.interrupted_jobs(first, RETRAIN, -1)) == 2
+        assert queries.interrupted_jobs(second, RETRAIN, -1) == []
+    with transaction(database) as third:
+        assert len(queries.interrupted_jobs(third, RETRAIN, -1)) == 2
 
 
 # Checkpoints and their promotions
@@ -510,6 +561,7 @@ def test_a_document_is_what_its_newest_correction_says(connection: Connection) -
         queries.Label(B, "letter", fourth, now),
         queries.Label(A, "receipt", fifth, now),
     ]
+    assert queries.latest_labels(connection, "intake", up_to=fourth)[-1] == queries.Label(B, "letter", fourth, now)
     assert [label.label for label in queries.latest_labels(connection, "other")] == ["bill"]
     assert queries.latest_labels(connection, "unknown") == []
 

@@ -14,6 +14,7 @@ CREATE TABLE training_runs (
         CHECK (state IN ('running', 'promoted', 'rejected', 'skipped', 'cancelled', 'failed')),
     starts integer NOT NULL DEFAULT 1,
     node text,
+    labels_up_to bigint NOT NULL DEFAULT 0,
     fingerprint text,
     progress jsonb,
     result jsonb,
@@ -64,7 +65,8 @@ BEGIN
         USING ERRCODE = 'restrict_violation';
 END $$;
 CREATE TRIGGER training_run_guard BEFORE UPDATE ON training_runs
-    FOR EACH ROW WHEN (OLD.state <> 'running') EXECUTE FUNCTION training_run_guard();
+    FOR EACH ROW WHEN (OLD.state <> 'running' AND (OLD.state, NEW.state) <> ('failed', 'running'))
+    EXECUTE FUNCTION training_run_guard();
 
 CREATE FUNCTION written_once_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
