@@ -50,12 +50,16 @@ def fetch(reference: DocumentReference, limits: settings.Documents) -> Document:
         return Document.of(_decoded(reference.content, limits.max_bytes))
     if reference.uri is None:
         raise RejectedInput("unresolved", "a document_id is looked up before it is fetched; send its URI instead")
-    uri = reference.uri
+    return Document.of(fetch_bytes(reference.uri, limits), reference.uri)
+
+
+def fetch_bytes(uri: str, limits: settings.Documents) -> bytes:
+    """What stands at a URI, whatever it is. Raises as `fetch` does."""
     read = _reader(uri, limits)
     content = _within(limits.fetch_timeout, uri, lambda: read(limits.max_bytes + 1))
     if len(content) > limits.max_bytes:
         raise RejectedInput("too_large", f"{_shown(uri)} has more than {limits.max_bytes:,} bytes (max_bytes)")
-    return Document.of(content, uri)
+    return content
 
 
 def choose_pages(pages: str, page_count: int, limits: settings.Documents) -> list[int]:

@@ -12,7 +12,8 @@ from .classify import MANY_LIMIT, ClassifyManyRequest, ClassifyManyResult, Class
 from .correct import CorrectRequest, CorrectResult
 from .document import INLINE_LIMIT, DocumentReference, Wire
 from .errors import IntakeError
-from .names import ANSWER, CLASSIFY, CLASSIFY_MANY, CORRECT, PRIORITIES, QUEUES
+from .names import ANSWER, CLASSIFY, CLASSIFY_MANY, CORRECT, PRIORITIES, QUEUES, RETRAIN
+from .retrain import CaptionsFile, RetrainRequest, RetrainResult, TrainingProgress
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -48,6 +49,12 @@ class Handle(Generic[ResultT]):
     def ready(self) -> bool:
         """Whether the request has ended."""
         return bool(self._task.ready())
+
+    def progress(self) -> TrainingProgress | None:
+        """How far a retrain request is; None before it begins, after it ends, and for all other requests."""
+        # One look: between two the state might change.
+        meta = self._task.backend.get_task_meta(self.id)
+        return TrainingProgress.model_validate(meta["result"]) if meta["status"] == "PROGRESS" else None
 
     def get(self, timeout: float | None = None) -> ResultT:
         """Wait for the result, at most `timeout` seconds.
@@ -212,6 +219,19 @@ class IntakeClient:
             note=note,
         )
         return Handle(self._send(CORRECT, request, "urgent", None, False), CorrectResult)
+
+    def retrain(
+        self,
+        class_set: str | None = None,
+        *,
+        captions: CaptionsFile | None = None,
+        overrides: dict[str, Any] | None = None,
+        task_id: str | None = None,
+        ignore_result: bool = False,
+    ) -> Handle[RetrainResult]:
+        """Have a class set learn from its labels. The handle's `progress` tells how far that is."""
+        request = RetrainRequest(class_set=class_set, captions=captions, overrides=overrides or {})
+        return Handle(self._send(RETRAIN, request, "normal", task_id, ignore_result), RetrainResult)
 
     def _send(self, name: str, request: Wire, priority: str, task_id: str | None, ignore_result: bool) -> Any:
         payload = request.model_dump(mode="json", exclude_defaults=True)

@@ -3,9 +3,9 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, Final, Literal, Self
 
 from core.class_set import ClassSet
 from core.features import Features
@@ -61,22 +61,34 @@ def part_of(document_id: str, settings: Training) -> Part:
 
 
 def fingerprint(
-    labels: Iterable[tuple[str, str, Sequence[str]]], class_set: ClassSet, encoder: str, settings: Training
+    labels: Iterable[tuple[str, str]],
+    captions: Iterable[bytes],
+    class_set: ClassSet,
+    encoder: str,
+    settings: Training,
 ) -> str:
-    """SHA-256 of all that a run learns from: (document, class, captions), classes, encoder, settings.
-
-    Two runs of one fingerprint, begun from the same weights, make the same checkpoint.
+    """What a run learns from, as two SHA-256: of the labels, (document, class), and of all else: what captions files
+    hold, the classes, the encoder, the settings. Two runs of one fingerprint make the same checkpoint.
     """
-    said = {
-        "labels": sorted((document, label, list(captions)) for document, label, captions in labels),
+    other = {
+        "captions": sorted(hashlib.sha256(content).hexdigest() for content in captions),
         "classes": class_set.digest,
         "encoder": encoder,
         "settings": settings.model_dump(mode="json", include=LEARNING),
     }
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    return f"{_digest(sorted(labels))} {_digest(other)}"
 
 
-LEARNING = {
+def differ_in_labels_alone(one: str, other: str) -> bool:
+    """Whether two fingerprints have nothing but their labels apart."""
+    return one != other and one.partition(" ")[2] == other.partition(" ")[2]
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+LEARNING: Final = {
     "max_samples_per_class",
     "min_captions_per_image",
     "validation_share",

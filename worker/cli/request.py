@@ -11,6 +11,7 @@ from worker.cli.output import errors
 
 if TYPE_CHECKING:
     from core.contract import DocumentReference, Handle, IntakeClient, IntakeError, Wire
+    from core.errors import RejectedInput
     from core.settings import Settings
 
 ResultT = TypeVar("ResultT", bound="Wire")
@@ -42,15 +43,43 @@ def reference_to(path: str, settings: "Settings") -> "DocumentReference":
     file = Path(path).resolve()
     if not file.is_file():
         raise RejectedInput("not_found", f"there is no file {path}")
-    roots = [Path(root).resolve() for root in settings.documents.roots if "://" not in root]
-    if any(file.is_relative_to(root) for root in roots):
+    if _is_under_a_root(file, settings):
         return DocumentReference(uri=file.as_uri())
     if file.stat().st_size <= INLINE_LIMIT:
         return inline(file)
-    raise RejectedInput(
+    raise _outside(file, settings, " and is too large to travel in a message")
+
+
+def uri_of(path: str, settings: "Settings") -> str:
+    """A local file or folder as the worker is to read it; a URI stays as it is.
+
+    Raises RejectedInput: `not_found`, `not_allowed`.
+    """
+    from core.errors import RejectedInput
+
+    if "://" in path:
+        return path
+    place = Path(path).resolve()
+    if not place.exists():
+        raise RejectedInput("not_found", f"there is no file or folder {path}")
+    if not _is_under_a_root(place, settings):
+        raise _outside(place, settings, "")
+    return place.as_uri()
+
+
+def _is_under_a_root(place: Path, settings: "Settings") -> bool:
+    roots = [Path(root).resolve() for root in settings.documents.roots if "://" not in root]
+    return any(place.is_relative_to(root) for root in roots)
+
+
+def _outside(place: Path, settings: "Settings", more: str) -> "RejectedInput":
+    from core.errors import RejectedInput
+
+    folder = place if place.is_dir() else place.parent
+    return RejectedInput(
         "not_allowed",
-        f"{path} lies outside the roots that the worker may read and is too large to travel in a message; add its "
-        f"folder: DOCINTAKE_DOCUMENTS__ROOTS='{json.dumps([*settings.documents.roots, str(file.parent)])}'",
+        f"{place} lies outside the roots that the worker may read{more}; add its folder: "
+        f"DOCINTAKE_DOCUMENTS__ROOTS='{json.dumps([*settings.documents.roots, str(folder)])}'",
     )
 
 
