@@ -81,14 +81,12 @@ def keep(
     connection: Connection, store: Path, class_set: str = "papers", *, seed: int = 0, **changed: Any
 ) -> Checkpoint:
     """A checkpoint of the set; `changed` is what its report says otherwise."""
-    said = report(class_set, **changed)
     return checkpoints.keep(
         connection,
         store,
         learned(seed),
-        said,
+        report(class_set, **changed),
         run_id=None,
         class_version_id=None,
         fingerprint="f" * 64,
-        parents=said.parents,
     )

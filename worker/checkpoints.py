@@ -71,9 +71,8 @@ def keep(
     run_id: int | None,
     class_version_id: int | None,
     fingerprint: str,
-    parents: Sequence[int],
 ) -> Checkpoint:
-    """Write what was learned into a file of the store, with its report, and note it. It serves nobody yet.
+    """Write what was learned into a file of the store, with its report, and note it. It does not serve yet.
 
     Raises TransientFailure(`store_not_writable`).
     """
@@ -91,7 +90,7 @@ def keep(
         class_set=report.class_set,
         class_version_id=class_version_id,
         run_id=run_id,
-        parents=parents,
+        parents=report.parents,
         encoder=report.encoder,
         file=file,
         sha256=sha256,
