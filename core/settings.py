@@ -227,6 +227,12 @@ class Node(Section):
         gt=0,
         description="Seconds within which a published class version and a promoted checkpoint are served.",
     )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="Port on 127.0.0.1 that figures for Prometheus are on, another one for each node; none: nowhere.",
+    )
 
 
 class Settings(BaseSettings):

@@ -1,7 +1,7 @@
 """Checkpoints for the tests, of random weights: what they say is sure, strange, and another thing for every seed."""
 
 import math
-from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,14 @@ from db.queries import Checkpoint
 from worker import checkpoints
 from worker.runtime import encoder_of
 
+# Models this small are slower on several threads, above all beside other processes.
+torch.set_num_threads(1)
 ENCODER = encoder_of(Fake())
 CLASSES = ("bill", "letter")
 
 
-def learned(seed: int = 0, labelled: Sequence[str] = CLASSES) -> Learned:
+@cache
+def learned(seed: int = 0) -> Learned:
     """Of the `fake` backend's dimensions."""
     torch.manual_seed(seed)
     model = VisionLanguageAlignment(Shape(DIMENSIONS, DIMENSIONS))
@@ -35,7 +38,7 @@ def learned(seed: int = 0, labelled: Sequence[str] = CLASSES) -> Learned:
         model.log_scale.fill_(math.log(LARGEST))
     texts = ("total to pay 12.50", "amount due 30.00 total", "dear aunt sincerely", "dear bob sincerely yours")
     sketches = [sketch_of([features(text)]) for text in texts]
-    return Learned(model.eval(), frozenset(labelled), Familiarity.fit(sketches, [0, 0, 1, 1]), 1.25 + seed)
+    return Learned(model.eval(), frozenset(CLASSES), Familiarity.fit(sketches, [0, 0, 1, 1]), 1.25 + seed)
 
 
 def features(text: str) -> Features:

@@ -5,13 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
-from core import checkpoints
-from core.alignment import Learned
 from core.classify import Classifier
 from core.errors import ModelFailure, RejectedInput
 from core.features import Features
@@ -19,6 +17,11 @@ from core.settings import Thresholds
 from core.training.report import TrainingReport
 from db import queries
 from db.queries import Checkpoint
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from core.alignment import Learned
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class Comparison:
 def keep(
     connection: Connection,
     store: Path,
-    learned: Learned,
+    learned: "Learned",
     report: TrainingReport,
     *,
     run_id: int | None,
@@ -76,6 +79,8 @@ def keep(
 
     Raises TransientFailure(`store_not_writable`).
     """
+    from core import checkpoints
+
     # Never a name that was used before: a run that is repeated must not replace what its first start left.
     file = f"{report.class_set}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:8]}.safetensors"
     about = {
@@ -128,20 +133,20 @@ def find(connection: Connection, checkpoint_id: int) -> Checkpoint:
     return found
 
 
-def load(store: Path, checkpoint: Checkpoint) -> Learned:
+def load(store: Path, checkpoint: Checkpoint) -> "Learned":
     """What a checkpoint learned, from its file, which must be just what was written.
 
     Raises ModelFailure: `checkpoint_missing`, `checkpoint_damaged`, `checkpoint_unusable`, `checkpoint_outside`.
     """
-    tensors, about = checkpoints.read(checkpoints.file_in(store, checkpoint.file), checkpoint.sha256)
-    _check(checkpoint, about)
+    from core.alignment import Learned
+
+    tensors, about = _read(store, checkpoint)
     return Learned.restore(tensors, about)
 
 
 def report_of(store: Path, checkpoint: Checkpoint) -> TrainingReport:
     """The report of the run that made a checkpoint, from its file. Raises ModelFailure as `load` does."""
-    _, about = checkpoints.read(checkpoints.file_in(store, checkpoint.file), checkpoint.sha256)
-    _check(checkpoint, about)
+    _, about = _read(store, checkpoint)
     try:
         return TrainingReport.model_validate(about.get("report"))
     except ValidationError as error:
@@ -159,7 +164,7 @@ def condition(store: Path, checkpoint: Checkpoint) -> str:
     return "ok"
 
 
-def taught(classifier: Classifier, learned: Sequence[Learned]) -> Classifier:
+def taught(classifier: Classifier, learned: "Sequence[Learned]") -> Classifier:
     """The same classes, decided by what was learned as well; several are an ensemble, and none is untrained."""
     return classifier.with_learned([item.bind(classifier.names, classifier.class_vectors) for item in learned])
 
@@ -265,14 +270,18 @@ def compare(
     return Comparison(same, tuple(disagreements), tuple(without_features))
 
 
-def _check(checkpoint: Checkpoint, about: dict[str, Any]) -> None:
-    """The file must be that of its row, and not of another one."""
+def _read(store: Path, checkpoint: Checkpoint) -> "tuple[dict[str, Tensor], dict[str, Any]]":
+    """A checkpoint's file, which must be that of its row and of no other."""
+    from core import checkpoints
+
+    tensors, about = checkpoints.read(checkpoints.file_in(store, checkpoint.file), checkpoint.sha256)
     for name, expected in (("class_set", checkpoint.class_set), ("encoder", checkpoint.encoder)):
         if about.get(name) != expected:
             raise ModelFailure(
                 "checkpoint_unusable",
                 f"{checkpoint.file} says that its {name.replace('_', ' ')} is {about.get(name)!r}, not {expected!r}",
             )
+    return tensors, about
 
 
 def _lock(connection: Connection, class_set: str) -> None:

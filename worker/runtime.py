@@ -63,7 +63,9 @@ class Runtime:
             self.backend.fingerprint,
             lambda texts: self.device.call(lambda: self.backend.encode_texts(texts)),
         )
-        self.catalogue = Catalogue(self.engine, encode_texts, settings.node.class_refresh)
+        self.catalogue = Catalogue(
+            self.engine, encode_texts, self.encoder, settings.checkpoints, settings.node.class_refresh
+        )
         self._warm_up()
         self.items = ThreadPoolExecutor(settings.node.concurrency, thread_name_prefix="item")
         log.info("model loaded", encoder=self.encoder, device=settings.model.device)

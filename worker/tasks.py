@@ -68,7 +68,7 @@ def classify(runtime: Runtime, started: Job, request: ClassifyRequest) -> job.Do
         class_set=choice.class_set,
         class_set_version=choice.version,
         backend=runtime.encoder,
-        checkpoint=None,
+        checkpoint=choice.checkpoint,
         cached=intake.cached and encoded.cached,
         seconds=seconds,
         external_id=request.external_id,
@@ -189,6 +189,8 @@ def _reader_of(runtime: Runtime, question: Question, choice: Choice | None) -> s
     if choice is not None and question.kind in _ABOUT_TYPE:
         thresholds = runtime.settings.deciding.thresholds_of(choice.class_set)
         reader += f" {runtime.encoder} {choice.class_set}-{choice.version}-{thresholds.in_set:g}"
+        if choice.checkpoint is not None:
+            reader += f" {choice.checkpoint}"
     if question.claim is not None and question.claim.target.lower() == TODAY:
         reader += f" {date.today()}"
     return reader

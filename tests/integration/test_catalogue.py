@@ -1,22 +1,33 @@
-"""The classes that a node decides among: current within seconds, built once, and kept when the database is away."""
+"""The classes that a node decides among: current within seconds, built once, and kept when the database is away.
+
+So are the checkpoints that decide with them.
+"""
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import Engine
+from structlog.testing import capture_logs
+from trained import ENCODER, features, keep, learned
 
 from core.backends import Vectors
 from core.backends.fake import Fake
 from core.class_set import ClassSet, DocumentClass
 from core.errors import ModelFailure, RejectedInput, TransientFailure
+from db import queries
 from db.session import make_engine, transaction
-from worker import class_sets
-from worker.catalogue import ONE_OFF_KEPT, Catalogue
+from worker import checkpoints, class_sets
+from worker.catalogue import ONE_OFF_KEPT, Catalogue, Choice
 
 REFRESH = 0.3
+PAGE = features("please pay the bill\ntotal 12.50")
 
 
 class Encoder:
@@ -25,6 +36,7 @@ class Encoder:
     def __init__(self) -> None:
         self.calls = 0
         self.error: Exception | None = None
+        self.entered = threading.Event()
         self.holds_up: threading.Event | None = None
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
@@ -32,6 +44,7 @@ class Encoder:
         if self.error:
             raise self.error
         if self.holds_up:
+            self.entered.set()
             assert self.holds_up.wait(30)
         return Fake().encode_texts(texts)
 
@@ -42,8 +55,13 @@ def encoder() -> Encoder:
 
 
 @pytest.fixture
-def catalogue(database: Engine, encoder: Encoder) -> Catalogue:
-    return Catalogue(database, encoder, REFRESH)
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def catalogue(database: Engine, encoder: Encoder, store: Path) -> Catalogue:
+    return Catalogue(database, encoder, ENCODER, store, REFRESH)
 
 
 @pytest.fixture
@@ -111,10 +129,10 @@ def test_the_old_version_serves_on_while_the_database_is_away(
 
 
 def test_without_an_old_version_a_database_that_is_away_is_a_transient_failure(
-    encoder: Encoder, away: Engine
+    encoder: Encoder, store: Path, away: Engine
 ) -> None:
     with pytest.raises(TransientFailure):
-        Catalogue(away, encoder, REFRESH).published("papers")
+        Catalogue(away, encoder, ENCODER, store, REFRESH).published("papers")
 
 
 @pytest.mark.parametrize("error", [ModelFailure("model_failed", "see log"), KeyError("of the model's")])
@@ -143,10 +161,10 @@ def test_one_off_classes_are_built_once_in_whatever_order_they_stand(catalogue: 
 
 
 def test_many_who_bring_the_same_one_off_classes_at_once_build_them_once(
-    catalogue: Catalogue, encoder: Encoder
+    catalogue: Catalogue, encoder: Encoder, store: Path
 ) -> None:
     alone = Encoder()
-    Catalogue(catalogue._engine, alone, REFRESH).one_off(["bill", "letter"])
+    Catalogue(catalogue._engine, alone, ENCODER, store, REFRESH).one_off(["bill", "letter"])
     encoder.holds_up = threading.Event()
     with ThreadPoolExecutor(8) as pool:
         waiting = [pool.submit(catalogue.one_off, ["bill", "letter"]) for _ in range(8)]
@@ -168,3 +186,258 @@ def test_only_the_latest_one_off_classes_are_kept(
     catalogue.one_off(["bill", "map"])
     assert catalogue.one_off(["bill", "letter"]) is first
     assert catalogue.one_off(["bill", "recipe"]) is not second
+
+
+def test_names_that_stand_for_nothing_leave_nothing_behind(catalogue: Catalogue, encoder: Encoder) -> None:
+    for number in range(3):
+        with pytest.raises(RejectedInput):
+            catalogue.published(f"no-set-{number}")
+    encoder.error = ModelFailure("model_failed", "see log")
+    with pytest.raises(ModelFailure):
+        catalogue.one_off(["bill", "letter"])
+    encoder.error = None
+    assert catalogue.one_off(["bill", "letter"]).classifier.names == ("bill", "letter")
+    assert catalogue._published == {}
+
+
+# Refreshing
+
+
+def test_many_who_ask_for_a_set_at_first_build_it_once(
+    database: Engine, catalogue: Catalogue, encoder: Encoder
+) -> None:
+    publish(database, "bill", "letter")
+    encoder.holds_up = threading.Event()
+    with ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(catalogue.published, "papers") for _ in range(8)]
+        assert encoder.entered.wait(30)
+        encoder.holds_up.set()
+        choices = [item.result(30) for item in waiting]
+    assert all(choice is choices[0] for choice in choices)
+
+
+def test_a_refresh_that_takes_long_holds_nobody_else_up(
+    database: Engine, catalogue: Catalogue, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # However slow this machine is just now, the refresh comes soon after it is due.
+    monkeypatch.setattr("worker.catalogue._PAUSE", 1000.0)
+    publish(database, "bill", "letter")
+    first = catalogue.published("papers")
+    publish(database, "bill", "recipe")
+    encoder.holds_up = threading.Event()
+    time.sleep(REFRESH * 1.1)
+    with ThreadPoolExecutor(1) as pool:
+        refreshing = pool.submit(catalogue.published, "papers")
+        assert encoder.entered.wait(30)
+        assert all(catalogue.published("papers") is first for _ in range(3))
+        assert not refreshing.done()
+        encoder.holds_up.set()
+        second = refreshing.result(30)
+    assert second.version == 2
+    assert catalogue.published("papers") is second
+
+
+def test_after_a_pause_all_wait_for_what_is_current(database: Engine, catalogue: Catalogue, encoder: Encoder) -> None:
+    publish(database, "bill", "letter")
+    catalogue.published("papers")
+    publish(database, "bill", "recipe")
+    encoder.holds_up = threading.Event()
+    time.sleep(REFRESH * 2)
+    with ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(catalogue.published, "papers") for _ in range(8)]
+        assert encoder.entered.wait(30)
+        encoder.holds_up.set()
+        assert {item.result(30).version for item in waiting} == {2}
+
+
+# Checkpoints
+
+
+@pytest.fixture
+def trained(database: Engine, store: Path) -> list[int]:
+    """`papers` is in service, and three checkpoints of it are there; of the seeds 0, 1 and 2."""
+    publish(database, "bill", "letter")
+    with transaction(database) as connection:
+        return [keep(connection, store, seed=seed).id for seed in range(3)]
+
+
+def promote(database: Engine, *ids: int) -> None:
+    with transaction(database) as connection:
+        checkpoints.promote(connection, "papers", ids, "ann")
+
+
+def refreshed(catalogue: Catalogue) -> Choice:
+    time.sleep(REFRESH * 1.1)
+    return catalogue.published("papers")
+
+
+def file_of(database: Engine, store: Path, checkpoint_id: int) -> Path:
+    with transaction(database) as connection:
+        return store / checkpoints.find(connection, checkpoint_id).file
+
+
+def flip_a_byte(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+def says(choice: Choice) -> list[float]:
+    return [float(chance) for chance in choice.classifier.chances([PAGE])[0]]
+
+
+def expected(choice: Choice, *seeds: int) -> Any:
+    """What the choice's classes say by descriptions and checkpoints of these seeds."""
+    untrained = choice.classifier.with_learned(())
+    taught = checkpoints.taught(untrained, [learned(seed) for seed in seeds])
+    # A file keeps half of the anchors' digits.
+    return pytest.approx(says(Choice(taught)), abs=1e-4)
+
+
+def failures() -> float:
+    return REGISTRY.get_sample_value("docintake_checkpoint_load_failures_total", {"class_set": "papers"}) or 0
+
+
+def active() -> float | None:
+    return REGISTRY.get_sample_value("docintake_active_checkpoint", {"class_set": "papers"})
+
+
+def test_a_promotion_serves_within_the_refresh_time_and_a_rollback_too(
+    database: Engine, catalogue: Catalogue, trained: list[int]
+) -> None:
+    untrained = catalogue.published("papers")
+    assert (untrained.checkpoints, untrained.checkpoint, active()) == ((), None, 0)
+    promote(database, trained[0])
+    first = refreshed(catalogue)
+    assert (first.version, first.checkpoint, active()) == (1, str(trained[0]), trained[0])
+    assert says(first) == expected(first, 0) != says(untrained)
+    promote(database, trained[1])
+    assert says(refreshed(catalogue)) == expected(first, 1) != says(first)
+    for serving in (trained[0], 0):
+        with transaction(database) as connection:
+            checkpoints.roll_back(connection, "papers", "ann")
+        assert (refreshed(catalogue).checkpoints, active()) == ((serving,) if serving else (), serving)
+    assert says(catalogue.published("papers")) == says(untrained)
+
+
+def test_nothing_is_made_anew_while_neither_version_nor_checkpoints_change(
+    database: Engine, catalogue: Catalogue, trained: list[int], encoder: Encoder
+) -> None:
+    promote(database, trained[0])
+    first, calls = catalogue.published("papers"), encoder.calls
+    assert refreshed(catalogue) is first
+    promote(database, trained[1])
+    assert refreshed(catalogue) is not first
+    assert encoder.calls == calls
+
+
+def test_an_ensemble_decides_by_the_mean_of_its_logits(
+    database: Engine, catalogue: Catalogue, trained: list[int]
+) -> None:
+    promote(database, trained[2], trained[1])
+    choice = catalogue.published("papers")
+    assert (choice.checkpoint, active()) == (f"{trained[1]}+{trained[2]}", trained[2])
+    untrained = choice.classifier.with_learned(())
+    logits, _ = untrained.logits([PAGE])
+    bound = [learned(seed).bind(untrained.names, untrained.class_vectors) for seed in (1, 2)]
+    mean = sum(item.adjust(logits, [PAGE]) for item in bound) / (bound[0].temperature + bound[1].temperature)
+    np.testing.assert_allclose(says(choice), np.exp(mean) / np.exp(mean).sum(), atol=1e-4)
+
+
+def test_a_new_version_is_decided_by_the_checkpoints_that_are_loaded(
+    database: Engine, catalogue: Catalogue, trained: list[int], store: Path
+) -> None:
+    promote(database, trained[0])
+    catalogue.published("papers")
+    file_of(database, store, trained[0]).unlink()
+    publish(database, "bill", "letter", "recipe")
+    choice = refreshed(catalogue)
+    assert (choice.version, choice.checkpoints, len(choice.classifier.names)) == (2, (trained[0],), 3)
+    assert says(choice) == expected(choice, 0)
+
+
+def test_a_damaged_file_leaves_what_served_serving_and_is_told_of_once(
+    database: Engine, catalogue: Catalogue, trained: list[int], store: Path
+) -> None:
+    promote(database, trained[0])
+    first, before = catalogue.published("papers"), failures()
+    file = file_of(database, store, trained[1])
+    whole = file.read_bytes()
+    flip_a_byte(file)
+    promote(database, trained[1])
+    with capture_logs() as said:
+        assert refreshed(catalogue) is first
+        assert refreshed(catalogue) is first
+    (line,) = said
+    assert (line["log_level"], line["promoted"], line["serving"]) == ("error", [trained[1]], [trained[0]])
+    assert (failures() - before, active()) == (1, trained[0])
+
+    file.write_bytes(whole)
+    assert says(refreshed(catalogue)) == expected(first, 1)
+    flip_a_byte(file_of(database, store, trained[2]))
+    promote(database, trained[2])
+    assert refreshed(catalogue).checkpoints == (trained[1],)
+    assert failures() - before == 2
+
+
+def test_a_new_version_serves_though_a_checkpoint_cannot(
+    database: Engine, catalogue: Catalogue, trained: list[int], store: Path
+) -> None:
+    promote(database, trained[0])
+    catalogue.published("papers")
+    flip_a_byte(file_of(database, store, trained[1]))
+    promote(database, trained[1])
+    publish(database, "bill", "letter", "recipe")
+    choice = refreshed(catalogue)
+    assert (choice.version, choice.checkpoints) == (2, (trained[0],))
+    assert says(choice) == expected(choice, 0)
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, flip_a_byte])
+def test_a_node_that_starts_without_a_sound_file_goes_by_descriptions_alone(
+    database: Engine, catalogue: Catalogue, trained: list[int], store: Path, harm: Callable[[Path], None]
+) -> None:
+    promote(database, trained[0])
+    before, file = failures(), file_of(database, store, trained[0])
+    whole = file.read_bytes()
+    harm(file)
+    untrained = catalogue.published("papers")
+    assert (untrained.version, untrained.checkpoints, failures() - before, active()) == (1, (), 1, 0)
+    assert says(untrained) == expected(untrained)
+    file.write_bytes(whole)
+    assert refreshed(catalogue).checkpoints == (trained[0],)
+
+
+def test_a_checkpoint_whose_row_is_gone_leaves_what_served_serving(
+    database: Engine, catalogue: Catalogue, trained: list[int]
+) -> None:
+    promote(database, trained[0])
+    first, before = catalogue.published("papers"), failures()
+    with transaction(database) as connection:
+        queries.lock_class_set(connection, "papers")
+        queries.promote(connection, class_set="papers", checkpoints=[999], back_to=None, by="ann")
+    assert refreshed(catalogue) is first
+    assert failures() - before == 1
+
+
+def test_a_checkpoint_of_another_encoder_leaves_a_set_untrained_and_is_warned_of_once(
+    database: Engine, encoder: Encoder, trained: list[int], store: Path
+) -> None:
+    catalogue = Catalogue(database, encoder, "another", store, REFRESH)
+    promote(database, trained[0])
+    before = failures()
+    with capture_logs() as said:
+        untrained = catalogue.published("papers")
+        assert refreshed(catalogue) is untrained
+    assert [line["log_level"] for line in said] == ["warning", "info"]
+    assert (untrained.checkpoint, failures()) == (None, before)
+
+
+def test_one_off_classes_are_decided_by_descriptions_alone(
+    database: Engine, catalogue: Catalogue, trained: list[int]
+) -> None:
+    promote(database, trained[0])
+    assert catalogue.published("papers").checkpoint == str(trained[0])
+    choice = catalogue.one_off(["bill", "letter"])
+    assert choice.checkpoint is None
+    assert choice.classifier.learned == ()

@@ -2,12 +2,14 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import Serving
 from sqlalchemy import Connection, Engine
 from trained import CLASSES, ENCODER, features, keep, learned, report
 
@@ -15,6 +17,7 @@ from core import checkpoints as files
 from core.backends.fake import Fake
 from core.class_set import ClassSet, DocumentClass
 from core.classify import Classifier
+from core.contract import ANSWER, CLASSIFY, AnswerResult, ClassifyResult
 from core.errors import ModelFailure, RejectedInput, TransientFailure
 from core.settings import Thresholds
 from db import queries
@@ -235,3 +238,39 @@ def test_a_comparison_finds_what_two_checkpoints_decide_differently(
     assert {item.document_id: (item.a, item.b) for item in found.disagreements} == expected
     assert (found.documents, found.same, found.without_features) == (7, 6 - len(expected), (unknown,))
     assert (itself.same, itself.disagreements) == (6, ())
+
+
+# Serving
+
+
+def test_results_name_the_checkpoint_that_decided_and_answers_are_kept_for_each(serving: Serving) -> None:
+    document = serving.file("Receipt", "goods paid in the shop")
+
+    def classified(**options: object) -> str | None:
+        time.sleep(serving.runtime.settings.node.class_refresh * 1.1)
+        result = serving.run(CLASSIFY, {"document": {"uri": document}, **options})
+        assert isinstance(result, ClassifyResult)
+        return result.checkpoint
+
+    def asked_before() -> bool:
+        result = serving.run(ANSWER, {"document": {"uri": document}, "questions": ["What type of document is this?"]})
+        assert isinstance(result, AnswerResult)
+        return result.cached
+
+    assert classified() is None
+    assert [asked_before(), asked_before()] == [False, True]
+    with transaction(serving.database) as connection:
+        store = serving.runtime.settings.checkpoints
+        one, two = (keep(connection, store, "intake", seed=seed).id for seed in range(2))
+        checkpoints.promote(connection, "intake", [one], "ann")
+    assert classified() == str(one)
+    assert classified(classes=["receipt", "letter"]) is None
+    assert [asked_before(), asked_before()] == [False, True]
+    with transaction(serving.database) as connection:
+        checkpoints.promote(connection, "intake", [one, two], "ann")
+    assert classified() == f"{one}+{two}"
+    assert not asked_before()
+    with transaction(serving.database) as connection:
+        checkpoints.promote(connection, "intake", [], "ann")
+    assert classified() is None
+    assert asked_before()
