@@ -4,6 +4,8 @@ import hashlib
 import random
 from collections.abc import Sequence
 
+import torch
+
 from core.backends import make_backend
 from core.class_set import ClassSet
 from core.classify import Classifier
@@ -12,6 +14,8 @@ from core.page import Line, Page
 from core.training.corpus import Corpus
 from core.training.dataset import Example
 
+# Models this small are slower on several threads, above all beside other processes.
+torch.set_num_threads(1)
 BACKEND = make_backend("fake")
 
 
