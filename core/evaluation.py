@@ -13,13 +13,13 @@ from typing import Final
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.backends import make_backend
+from core.backends import Backend, make_backend
 from core.class_set import ClassSet
 from core.classify import Classifier, Decision
 from core.contract import DocumentReference
 from core.documents import fetch
 from core.errors import IntakeError, ModelFailure, RejectedInput
-from core.features import features_of
+from core.features import Features, features_of
 from core.reading import Reader
 from core.settings import Settings
 
@@ -27,6 +27,29 @@ BINS: Final = 15
 """Equal-width bins of confidence, for the calibration error."""
 NOTHING: Final = "(nothing)"
 """Stands for the prediction of a blank or unreadable document."""
+
+Progress = Callable[[int, int], None]
+"""Is told how many are done, of how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDocument:
+    """A document whose class is known: its file, that class, how long reading and encoding took, and what came of it,
+    or the code of the error. Features are None for a blank page.
+    """
+
+    file: str
+    truth: str
+    seconds: float
+    sha256: str = ""
+    pages: tuple[tuple[int, Features | None], ...] = ()
+    text: str = ""
+    error: str | None = None
+
+    @property
+    def features(self) -> tuple[Features, ...]:
+        """Of the pages that are not blank."""
+        return tuple(features for _, features in self.pages if features is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +109,70 @@ class Report(BaseModel):
     unreadable: dict[str, str] = Field(description="File → code of the error.")
 
 
-def evaluate_folder(
-    directory: Path, class_set: ClassSet, settings: Settings, progress: Callable[[int, int], None]
-) -> Report:
+def evaluate_folder(directory: Path, class_set: ClassSet, settings: Settings, progress: Progress) -> Report:
     """Read and decide every document under `directory`, which holds one folder a class, in this process.
+
+    Raises RejectedInput(`no_documents`), ModelFailure.
+    """
+    documents, backend = read_folder(directory, settings, progress)
+    classifier = Classifier.build(class_set, backend.encode_texts)
+    thresholds = settings.deciding.thresholds_of(class_set.name)
+
+    def judge(document: KnownDocument) -> Judged:
+        if document.error is not None:
+            return Judged(document.file, document.truth, None, document.seconds, document.error)
+        start = time.perf_counter()
+        decision = classifier.decide(document.pages, thresholds)
+        return Judged(document.file, document.truth, decision, document.seconds + time.perf_counter() - start)
+
+    return evaluate([judge(document) for document in documents], classifier.names)
+
+
+def read_folder(directory: Path, settings: Settings, progress: Progress) -> tuple[list[KnownDocument], Backend]:
+    """Read and encode every document under `directory`, which holds one folder a class; and what encoded them.
 
     Files that stand beside the folders, and hidden ones, are left alone. `progress` is told how many documents are
     done, of how many. Raises RejectedInput(`no_documents`), ModelFailure.
     """
+    files = files_in(directory)
+    limits = settings.documents.model_copy(update={"roots": (str(directory.resolve()),)})
+    backend = make_backend(settings.model.backend)
+    backend.load(settings.model.device)
+    reader, device = Reader(settings.reading, limits), Lock()
+
+    def read(truth: str, path: Path) -> KnownDocument:
+        file, start = str(path.relative_to(directory)), time.perf_counter()
+        try:
+            document = fetch(DocumentReference(uri=path.resolve().as_uri()), limits)
+            pages = reader.read(document, limits.pages).pages
+            prepared = [backend.prepare(page) for page in pages if not page.is_blank]
+            seconds = time.perf_counter() - start
+            with device:  # waiting for another document's turn is no time of this one
+                start = time.perf_counter()
+                vectors = iter(backend.encode_documents(prepared) if prepared else ())
+            features = tuple(
+                (page.number, None if page.is_blank else features_of(page, next(vectors))) for page in pages
+            )
+        except ModelFailure:
+            raise
+        except IntakeError as error:
+            return KnownDocument(file, truth, time.perf_counter() - start, error=error.code)
+        seconds += time.perf_counter() - start
+        return KnownDocument(file, truth, seconds, document.sha256, features, "\n".join(page.text for page in pages))
+
+    documents: list[KnownDocument] = []
+    try:
+        with ThreadPoolExecutor(settings.reading.processes or os.cpu_count()) as threads:
+            for item in threads.map(read, *zip(*files, strict=True)):
+                documents.append(item)
+                progress(len(documents), len(files))
+    finally:
+        reader.close()
+    return documents, backend
+
+
+def files_in(directory: Path) -> list[tuple[str, Path]]:
+    """(class, file) of every document under `directory`. Raises RejectedInput(`no_documents`)."""
     files = [
         (folder.name, path)
         for folder in (sorted(directory.iterdir()) if directory.is_dir() else [])
@@ -103,40 +182,7 @@ def evaluate_folder(
     ]
     if not files:
         raise RejectedInput("no_documents", f"{directory} has no folders with documents in them, one folder a class")
-    limits = settings.documents.model_copy(update={"roots": (str(directory.resolve()),)})
-    backend = make_backend(settings.model.backend)
-    backend.load(settings.model.device)
-    classifier = Classifier.build(class_set, backend.encode_texts)
-    thresholds = settings.deciding.thresholds_of(class_set.name)
-    reader, device = Reader(settings.reading, limits), Lock()
-
-    def judge(truth: str, path: Path) -> Judged:
-        start = time.perf_counter()
-        try:
-            document = fetch(DocumentReference(uri=path.resolve().as_uri()), limits)
-            pages = reader.read(document, limits.pages).pages
-            prepared = [backend.prepare(page) for page in pages if not page.is_blank]
-            seconds = time.perf_counter() - start
-            with device:  # waiting for another document's turn is no time of this one
-                start = time.perf_counter()
-                vectors = iter(backend.encode_documents(prepared) if prepared else ())
-            features = [(page.number, None if page.is_blank else features_of(page, next(vectors))) for page in pages]
-            decision = classifier.decide(features, thresholds)
-        except ModelFailure:
-            raise
-        except IntakeError as error:
-            return Judged(str(path.relative_to(directory)), truth, None, time.perf_counter() - start, error.code)
-        return Judged(str(path.relative_to(directory)), truth, decision, seconds + time.perf_counter() - start)
-
-    judged: list[Judged] = []
-    try:
-        with ThreadPoolExecutor(settings.reading.processes or os.cpu_count()) as threads:
-            for item in threads.map(judge, *zip(*files, strict=True)):
-                judged.append(item)
-                progress(len(judged), len(files))
-    finally:
-        reader.close()
-    return evaluate(judged, classifier.names)
+    return files
 
 
 def evaluate(judged: Sequence[Judged], classes: Sequence[str]) -> Report:
