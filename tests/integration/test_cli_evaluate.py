@@ -29,6 +29,7 @@ def without_servers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "MODEL__BACKEND": "fake",
         "DATA_DIR": str(tmp_path / "none"),
         "READING__PROCESSES": "1",
+        "TRAINING__EPOCHS": "2",
     }.items():
         monkeypatch.setenv(f"DOCINTAKE_{name}", value)
     monkeypatch.setenv("COLUMNS", "120")
@@ -104,6 +105,62 @@ def test_people_get_a_table_and_a_drawing(run: Cli, documents: Path, classes: Pa
     assert "broken.pdf: unsupported_type" in result.stderr
     with Image.open(plot) as drawn:
         assert drawn.format == "PNG"
+
+
+@pytest.fixture
+def more(documents: Path) -> Path:
+    """Three different pages of either class of the set, as PDFs, which are quickly read."""
+    for index, who in enumerate(("Bob", "Cleo", "Dan")):
+        letter = ["Letter", f"Dear {who}", "Sincerely yours"]
+        recipe = ["Recipe", f"{index} teaspoons of salt", f"{who} bakes in the oven"]
+        (documents / "letter" / f"{who}.pdf").write_bytes(pdf(letter))
+        (documents / "recipe" / f"{who}.pdf").write_bytes(pdf(recipe))
+    (documents / "letter" / "copy.pdf").write_bytes((documents / "letter" / "Bob.pdf").read_bytes())
+    return documents
+
+
+def test_with_shots_it_learns_and_is_compared_with_the_usual_ways(run: Cli, more: Path, classes: Path) -> None:
+    words = ["--shots", "2", "--seeds", "2", "--fewest", "4"]
+    result = run(more, "--classes", classes, *words, "--json")
+    assert result.exception is None, result.exception
+    report = json.loads(result.stdout)
+    assert list(report) == [
+        "shots",
+        "seeds",
+        "documents",
+        "tested",
+        "ways",
+        "without_shots",
+        "out_of_set",
+        "rounds",
+    ]
+    assert (report["documents"], report["tested"]) == ({"letter": 4, "recipe": 4}, 4)
+    assert list(report["ways"]) == ["zero_shot", "trained", "tf_idf", "linear_probe", "word_counts"]
+    assert list(report["ways"]["trained"]) == ["macro_accuracy", "accuracy", "ece", "per_class"]
+    assert report["out_of_set"]["documents"] == 1
+    assert [item["seed"] for item in report["rounds"]] == [0, 1]
+    assert "letter/copy.pdf: duplicate" in result.stderr
+
+
+def test_people_get_tables_of_what_shots_are_worth(run: Cli, more: Path, classes: Path, tmp_path: Path) -> None:
+    plot = tmp_path / "ways.png"
+    words = ["--shots", "1", "--seeds", "1", "--fewest", "4", "--plot", plot]
+    result = run(more, "--classes", classes, *words)
+    assert result.exception is None, result.exception
+    assert "papers: learned from 1 of each of 2 classes, tested on the other 6 documents" in result.stdout
+    assert "linear probe on the encoder" in result.stdout
+    assert "choose among the 2 classes with shots alone" in result.stdout
+    assert "of 1 documents whose class the set does not name" in result.stdout
+    assert "Drew the comparison into" in result.stderr
+    with Image.open(plot) as drawn:
+        assert drawn.format == "PNG"
+
+
+def test_too_few_documents_are_told_before_any_is_read(run: Cli, documents: Path, classes: Path) -> None:
+    error = run(documents, "--classes", classes, "--shots", "5").exception
+    assert isinstance(error, RejectedInput)
+    assert error.code == "too_few_documents"
+    assert "letter (1), recipe (1)" in error.message
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`docintake evaluate`: how good it is on documents whose classes, or answers, are known."""
 
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from core.answer_evaluation import AnswerReport, Judged
     from core.class_set import ClassSet
     from core.evaluation import Report
+    from core.few_shot import FewShotReport, Plan, Spread
     from core.settings import Settings
 
 app = typer.Typer(no_args_is_help=True)
@@ -36,17 +38,25 @@ def classify(
     classes: Annotated[Path, typer.Option(help="The class set, a YAML file.", dir_okay=False)],
     *,
     pages: PagesRead = None,
+    shots: Annotated[
+        int | None,
+        typer.Option(min=1, help="Learn from so many documents of each class, and test on the rest of them."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="With --shots: how often they are drawn anew.")] = 5,
+    fewest: Annotated[int, typer.Option(min=2, help="With --shots: documents that a class needs for them.")] = 8,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw the confusion matrix into this PNG file.", dir_okay=False)
+        Path | None,
+        typer.Option(
+            help="Draw the confusion matrix, or with --shots the comparison, into this PNG file.", dir_okay=False
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Classify a folder's documents in this process, without queue or database, and compare with the folders' names.
 
-    Folders that the class set does not name are out of set: their documents ought to be sent to review.
+    Folders that the class set does not name are out of set: their documents ought to be sent to review. With --shots
+    it learns from a few documents as docintake.retrain does, and is compared with the usual ways to learn.
     """
-    from rich.markup import escape
-
     from core.class_set import ClassSet
     from core.errors import RejectedInput
     from core.evaluation import evaluate_folder, plot_confusion
@@ -56,7 +66,12 @@ def classify(
     class_set = ClassSet.from_yaml(classes)
     if plot is not None and not plot.resolve().parent.is_dir():
         raise RejectedInput("not_writable", f"there is no folder {plot.resolve().parent} to draw into")
-    with _bar("Classifying") as progress:
+    if shots is not None:
+        from core.few_shot import Plan
+
+        _learn(directory, class_set, settings, Plan(shots, seeds, fewest), plot, as_json=as_json)
+        return
+    with _bars("Classifying") as (progress,):
         report = evaluate_folder(directory, class_set, settings, progress)
     if plot is not None:
         plot_confusion(report, plot)
@@ -66,7 +81,25 @@ def classify(
         _print_report(report, class_set)
     _warn(report.unreadable)
     if plot is not None:
-        errors().print(f"Drew the confusion matrix into {escape(str(plot))}.", soft_wrap=True)
+        _say_drawn("the confusion matrix", plot)
+
+
+def _learn(
+    directory: Path, class_set: "ClassSet", settings: "Settings", plan: "Plan", plot: Path | None, *, as_json: bool
+) -> None:
+    from core.few_shot import compare_folder, plot_ways
+
+    with _bars("Reading", "Training") as (reading, training):
+        report = compare_folder(directory, class_set, settings, plan, reading, training)
+    if plot is not None:
+        plot_ways(report, plot)
+    if as_json:
+        print_json(report.model_dump(mode="json", exclude={"left_out"}))
+    else:
+        _print_ways(report, class_set)
+    _warn(report.left_out)
+    if plot is not None:
+        _say_drawn("the comparison", plot)
 
 
 @app.command()
@@ -91,7 +124,7 @@ def ask(
 
     settings = _with_pages(Settings.load(context.obj), pages)
     known = read_questions(questions)
-    with _bar("Asking") as progress:
+    with _bars("Asking") as (progress,):
         report = evaluate_questions(known, documents, settings, progress)
     if as_json:
         print_json(report.model_dump(mode="json"))
@@ -118,14 +151,20 @@ def _with_pages(settings: "Settings", pages: str | None) -> "Settings":
 
 
 @contextmanager
-def _bar(description: str) -> "Iterator[Callable[[int, int], None]]":
-    """What to tell how many are done, of how many, to have it shown."""
+def _bars(*descriptions: str) -> "Iterator[tuple[Callable[[int, int], None], ...]]":
+    """What to tell, of one thing after the other, how many are done, of how many, to have it shown."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=errors(), transient=True) as bar:
-        task = bar.add_task("Loading the model", total=None)
-        yield lambda done, total: bar.update(task, description=description, completed=done, total=total)
+        tasks = [
+            bar.add_task("Loading the model", total=None, visible=not later) for later in range(len(descriptions))
+        ]
+
+        def shown(place: int, done: int, total: int) -> None:
+            bar.update(tasks[place], description=descriptions[place], completed=done, total=total, visible=True)
+
+        yield tuple(partial(shown, place) for place in range(len(descriptions)))
 
 
 def _warn(unreadable: dict[str, str]) -> None:
@@ -133,6 +172,12 @@ def _warn(unreadable: dict[str, str]) -> None:
 
     for file, code in unreadable.items():
         errors().print(f"[yellow]![/] {escape(file)}: {code}", soft_wrap=True)
+
+
+def _say_drawn(what: str, plot: Path) -> None:
+    from rich.markup import escape
+
+    errors().print(f"Drew {what} into {escape(str(plot))}.", soft_wrap=True)
 
 
 def _print_report(report: "Report", class_set: "ClassSet") -> None:
@@ -192,6 +237,76 @@ def _print_confusions(report: "Report") -> None:
         console().print(table)
 
 
+def _print_ways(report: "FewShotReport", class_set: "ClassSet") -> None:
+    from rich.table import Table
+
+    from core.few_shot import WAYS
+
+    out = console()
+    out.print(
+        f"[bold]{class_set.name}[/]: learned from {report.shots} of each of {len(report.documents)} classes, "
+        f"tested on the other {report.tested} documents\n"
+    )
+    table = Table("way", "macro accuracy", "accuracy", "ECE", box=None, header_style="bold", pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for way, score in report.ways.items():
+        style = "bold" if way == "trained" else None
+        shown = (
+            _spread(score.macro_accuracy),
+            _spread(score.accuracy),
+            f"{score.ece.mean:.3f} ± {score.ece.sd:.3f}",
+        )
+        table.add_row(WAYS[way], *shown, style=style)
+    out.print(table)
+    out.print(
+        f"[dim]Mean ± standard deviation over {report.seeds} seeds. The last three choose among the "
+        f"{len(report.documents)} classes with shots alone,\nwhich is easier than among all {len(class_set.classes)} "
+        "of the set.[/]\n"
+    )
+    figures = Table.grid(padding=(0, 2))
+    if report.without_shots is not None:
+        aside, count = report.without_shots, sum(report.without_shots.documents.values())
+        figures.add_row(
+            "classes without shots",
+            f"{_share(aside.before.macro_accuracy.mean)} → [bold]{_spread(aside.after.macro_accuracy)}[/]",
+            f"[dim]macro accuracy of {count} documents of {len(aside.documents)} classes, before and after[/]",
+        )
+    if report.out_of_set is not None:
+        others = report.out_of_set
+        figures.add_row(
+            "out of set, reviewed",
+            f"{_share(others.review_share_before)} → [bold]{_spread(others.review_share_after)}[/]",
+            f"[dim]of {others.documents} documents whose class the set does not name[/]",
+        )
+    accepted = sum(item.accepted for item in report.rounds)
+    figures.add_row("would be promoted", f"[bold]{accepted}[/] of {report.seeds}", "[dim]by the gate[/]")
+    out.print(figures)
+    _print_classes(report)
+
+
+def _print_classes(report: "FewShotReport") -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("class", "tested", *map(_spaced, report.ways), box=None, header_style="bold", pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    trained = report.ways["trained"].per_class
+    for name in sorted(trained, key=lambda name: (trained[name].mean, name)):
+        accuracies = [_share(score.per_class[name].mean) for score in report.ways.values()]
+        table.add_row(Text(name), str(report.documents[name] - report.shots), *accuracies)
+    if report.without_shots is not None:
+        before, after = report.without_shots.before.per_class, report.without_shots.after.per_class
+        for name in sorted(after, key=lambda name: (after[name].mean, name)):
+            accuracies = [_share(before[name].mean), _share(after[name].mean)]
+            table.add_row(Text(name, style="dim"), str(report.without_shots.documents[name]), *accuracies)
+    console().print(
+        "\n[bold]Accuracy by class[/]" + (" [dim](dim: without shots)[/]" if report.without_shots else "")
+    )
+    console().print(table)
+
+
 def _print_answers(report: "AnswerReport", misses: int) -> None:
     from rich.table import Table
     from rich.text import Text
@@ -244,3 +359,11 @@ def _share(value: float | None) -> str:
 
 def _number(value: float | None) -> str:
     return "—" if value is None else f"{value:.3f}"
+
+
+def _spread(value: "Spread") -> str:
+    return f"{_share(value.mean)} ± {100 * value.sd:.1f}"
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")
