@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -36,14 +37,15 @@ class Runtime:
 
     `encoder` names all that features depend on, and `answering` all that answers do, model, reader and code: what is
     stored of another one is never mixed in. `items` are the threads on which the documents of one message are worked
-    on side by side.
+    on side by side. `stopping` says whether the node was told to stop, for work that takes long.
     """
 
-    def __init__(self, settings: Settings, node: str) -> None:
+    def __init__(self, settings: Settings, node: str, stopping: Callable[[], bool] = lambda: False) -> None:
         if settings.database.url is None:
             raise ValueError("settings.database.url is not set: locate(settings) fills it in")
         self.settings = settings
         self.node = node
+        self.stopping = stopping
         self.engine = make_engine(
             settings.database.url.get_secret_value(),
             statement_timeout=settings.database.statement_timeout,
@@ -58,13 +60,13 @@ class Runtime:
         self.device: Batcher[Any, Vectors] = Batcher(
             self.backend.encode_documents, settings.model.max_batch, on_death=_stop_this_node
         )
-        encode_texts = TextVectors(
+        self.encode_texts = TextVectors(
             self.engine,
             self.backend.fingerprint,
             lambda texts: self.device.call(lambda: self.backend.encode_texts(texts)),
         )
         self.catalogue = Catalogue(
-            self.engine, encode_texts, self.encoder, settings.checkpoints, settings.node.class_refresh
+            self.engine, self.encode_texts, self.encoder, settings.checkpoints, settings.node.class_refresh
         )
         self._warm_up()
         self.items = ThreadPoolExecutor(settings.node.concurrency, thread_name_prefix="item")

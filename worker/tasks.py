@@ -12,6 +12,7 @@ from core.contract import (
     CLASSIFY,
     CLASSIFY_MANY,
     CORRECT,
+    RETRAIN,
     Answer,
     AnsweredPage,
     AnswerRequest,
@@ -25,6 +26,7 @@ from core.contract import (
     ErrorInfo,
     Outcome,
     PageResult,
+    RetrainRequest,
 )
 from core.contract.classify import ClassifyOptions
 from core.errors import ModelFailure, RejectedInput
@@ -32,7 +34,7 @@ from core.question import TODAY, Question, understand
 from db import queries
 from db.queries import Job
 from db.session import transaction
-from worker import job
+from worker import job, retrain
 from worker.catalogue import Choice
 from worker.intake import Intake, encode, render, take_in, timed
 from worker.runtime import Runtime
@@ -284,5 +286,6 @@ JOBS: Final[dict[str, job.Kind[Any]]] = {
     CLASSIFY_MANY: job.Kind(CLASSIFY_MANY, ClassifyManyRequest, classify_many, _outcomes),
     ANSWER: job.Kind(ANSWER, AnswerRequest, answer, _recall_inquiry),
     CORRECT: job.Kind(CORRECT, CorrectRequest, correct, _recall_correction),
+    RETRAIN: job.Kind(RETRAIN, RetrainRequest, retrain.retrain, retrain.recall),
 }
 """Every kind of job, by task name."""

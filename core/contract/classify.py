@@ -105,7 +105,7 @@ class ClassifyResult(Wire):
     class_set_version: int | None = Field(description="None for one-off classes.")
     backend: str = Field(description="Fingerprint of the model and reader that read the document.")
     checkpoint: str | None = Field(
-        description="The trained checkpoint that decided, such as `12`; `12+15`: their mean; none: descriptions alone."
+        description="The trained checkpoint that decided, such as `12`; `12+15` is the mean of two; none: untrained."
     )
     cached: bool = Field(description="True when nothing had to be read or encoded for this answer.")
     seconds: dict[str, float] = Field(description="Time spent by stage.")

@@ -2,8 +2,10 @@
 
 import hashlib
 import math
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -94,6 +96,30 @@ def learn(
 
     Raises ModelFailure(`training_diverged`), TransientFailure(`store_not_writable`).
     """
+    with _threads():
+        return _learn(dataset, subject, settings, skipped, device, state, report)
+
+
+@contextmanager
+def _threads() -> Iterator[None]:
+    """As many threads as there are cores to spare, and the same number each time: sums depend on it, bit by bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(4, max(1, (os.cpu_count() or 1) // 2)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _learn(
+    dataset: Dataset,
+    subject: Subject,
+    settings: Training,
+    skipped: Mapping[str, str],
+    device: str,
+    state: Path,
+    report: Report,
+) -> Lesson:
     start = time.perf_counter()
     learnable = (*dataset.train, *dataset.validation)
     corpus = Corpus.build(
@@ -150,7 +176,7 @@ class _Saved:
         self._tensors = {name: tensor for name, tensor in self._tensors.items() if not name.startswith(course.phase)}
         self._tensors |= {f"{course.phase}.{name}": tensor for name, tensor in course.tensors().items()}
         self._about |= {"key": self._key, course.phase: course.about()}
-        checkpoints.write(self._path, self._tensors, self._about)
+        checkpoints.save(self._path, self._tensors, self._about)
 
 
 class _Room:

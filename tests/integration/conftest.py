@@ -154,6 +154,7 @@ def serving(
     inbox = tmp_path_factory.mktemp("inbox")
     with fresh_database() as url:
         settings = Settings(
+            data_dir=tmp_path_factory.mktemp("data"),
             broker=Broker(url=SecretStr(redis_url)),
             database=Database(url=SecretStr(url)),
             documents=Documents(roots=(str(inbox),)),
