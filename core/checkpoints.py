@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,6 +53,8 @@ def _replace(path: Path, data: bytes, *, durable: bool) -> None:
         if durable:
             _sync(path.parent)
     except OSError as error:
+        with suppress(OSError):
+            part.unlink()
         raise TransientFailure(
             "store_not_writable", f"{path} cannot be written: {error.strerror}; look at the folder and its disk"
         ) from error
