@@ -175,6 +175,14 @@ def serving(connection: Connection, class_set: str) -> tuple[Checkpoint, ...]:
     return tuple(queries.get_checkpoints(connection, promotion.checkpoints)) if promotion else ()
 
 
+def load_serving(connection: Connection, store: Path, class_set: str, encoder: str) -> "list[Learned]":
+    """What the checkpoints that serve a set have learned; as on a node, nothing if it was from another encoder's
+    documents. Raises ModelFailure as `load` does.
+    """
+    found = serving(connection, class_set)
+    return [load(store, item) for item in found] if all(item.encoder == encoder for item in found) else []
+
+
 def promote(connection: Connection, class_set: str, ids: Sequence[int], by: str, *, force: bool = False) -> Turn:
     """Let these checkpoints serve a set: several are an ensemble, and none leaves it untrained. What serves already
     goes on.

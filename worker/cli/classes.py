@@ -10,12 +10,7 @@ from worker.cli.database import opened
 from worker.cli.output import Json, console, errors, print_json
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
-    from core.backends import Backend
-    from core.class_set import ClassSet, DocumentClass
-    from core.classify import Classifier
-    from core.settings import Settings
+    from core.class_set import DocumentClass
     from db.queries import Version
     from worker.class_sets import Difference, Replay, Turn
 
@@ -104,6 +99,7 @@ def import_file(
     from core.class_set import ClassSet
     from db.session import transaction
     from worker import class_sets
+    from worker.cli.model import classifier_of, loaded
 
     class_set = ClassSet.from_yaml(file)
     with opened(context) as (settings, engine):
@@ -112,7 +108,7 @@ def import_file(
             turn = class_sets.publish(connection, class_set.name, version.number) if publish_it else None
         if not as_json:
             _print_import(version, new, turn)
-        pairs = _classifier(class_set, engine, _loaded(settings)).similar_pairs() if new else []
+        pairs = classifier_of(class_set, engine, loaded(settings)).similar_pairs() if new else []
     if as_json:
         print_json(
             {
@@ -188,7 +184,8 @@ def replay(context: typer.Context, name: Name, version: Number = None, as_json: 
     Needs their stored features alone: nothing is fetched, read or encoded again.
     """
     from db.session import transaction
-    from worker import class_sets
+    from worker import checkpoints, class_sets
+    from worker.cli.model import classifier_of, loaded
     from worker.runtime import encoder_of
 
     with opened(context) as (settings, engine):
@@ -199,11 +196,13 @@ def replay(context: typer.Context, name: Name, version: Number = None, as_json: 
                 else class_sets.find(connection, name, version)
             )
             content = class_sets.read(connection, draft)
-        backend = _loaded(settings)
-        classifier = _classifier(content, engine, backend)
+        backend = loaded(settings)
+        untrained, encoder = classifier_of(content, engine, backend), encoder_of(backend)
         thresholds = settings.deciding.thresholds_of(name)
         with transaction(engine) as connection:
-            found = class_sets.replay(connection, draft, classifier, thresholds, encoder_of(backend))
+            learned = checkpoints.load_serving(connection, settings.checkpoints, name, encoder)
+            classifier = checkpoints.taught(untrained, learned)
+            found = class_sets.replay(connection, draft, classifier, thresholds, encoder)
     if as_json:
         print_json(
             {
@@ -249,24 +248,6 @@ def docs(
     except OSError as error:
         raise RejectedInput("not_writable", f"{output} cannot be written: {error.strerror}") from error
     errors().print(f"Wrote {output}.", markup=False, soft_wrap=True)
-
-
-def _loaded(settings: "Settings") -> "Backend":
-    """The backend, loaded; the wait is shown."""
-    from core.backends import make_backend
-
-    with errors().status("Loading the model…"):
-        backend = make_backend(settings.model.backend)
-        backend.load(settings.model.device)
-    return backend
-
-
-def _classifier(class_set: "ClassSet", engine: "Engine", backend: "Backend") -> "Classifier":
-    """As nodes make it; what is encoded here, they find done."""
-    from core.classify import Classifier
-    from worker.text_vectors import TextVectors
-
-    return Classifier.build(class_set, TextVectors(engine, backend.fingerprint, backend.encode_texts))
 
 
 def _state(version: "Version") -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from core.errors import IntakeError
-from worker.cli import ask, classes, classify, doctor, evaluate, jobs, retrain, serve
+from worker.cli import ask, checkpoints, classes, classify, doctor, evaluate, jobs, retrain, serve
 from worker.cli.output import errors
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ classify.register(app)
 ask.register(app)
 retrain.register(app)
 app.add_typer(classes.app, name="classes")
+app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(evaluate.app, name="evaluate")
 doctor.register(app)
