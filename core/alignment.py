@@ -1,8 +1,9 @@
 """What is learned from labels: where documents and class descriptions lie in the space that they share."""
 
+import hashlib
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Literal, Self
 
 import numpy as np
@@ -23,6 +24,9 @@ START: Final = 1 / 0.07
 """The logit scale that training begins with (Radford et al. 2021, arXiv:2103.00020)."""
 LARGEST: Final = 100.0
 """… and that it never exceeds."""
+
+_BLOCKS: Final = "blocks."
+_MODEL: Final = "model."
 
 Pooling = Literal["mean", "cross_attention"]
 Logits = NDArray[np.float64]
@@ -60,12 +64,13 @@ class Bags:
 @dataclass(frozen=True, slots=True)
 class Documents:
     """A batch: `tokens` (documents, tokens, document width), their `weights` (documents, tokens), 0 for padding, and
-    the words that are on them.
+    the words that are on them. `base`: the tokens as the encoder gives them, where those are by blocks that learned.
     """
 
     tokens: Tensor
     weights: Tensor
     bags: Bags
+    base: Tensor | None = None
 
     @classmethod
     def of(cls, sketches: Sequence[Sketch], shape: Shape, device: str | torch.device = "cpu") -> Self:
@@ -89,6 +94,12 @@ class Documents:
         )
         return cls(torch.from_numpy(tokens).to(device), torch.from_numpy(weights).to(device), bags)
 
+    def tuned(self, vectors: Tensor) -> Self:
+        """The same documents with other tokens: (all tokens but padding, document width)."""
+        tokens = torch.zeros_like(self.tokens)
+        tokens[self.weights > 0] = vectors
+        return replace(self, tokens=tokens, base=self.tokens)
+
 
 class VisionLanguageAlignment(nn.Module):
     """Documents and texts → unit vectors of one space, whose scaled cosines say how well they fit.
@@ -97,7 +108,11 @@ class VisionLanguageAlignment(nn.Module):
     projected, and a bag of words projected beside it. A text is a vector with a residual adapter whose last layer
     starts as zero, so that descriptions nobody has labels for keep their geometry. In a shared space both start as
     the identity: `gain` is then exactly zero.
+
+    While they learn, the last blocks of the document encoder are part of it: `blocks`, see core.backends.
     """
+
+    blocks: nn.Module | None
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -114,6 +129,7 @@ class VisionLanguageAlignment(nn.Module):
             nn.Linear(shape.text_width, shape.hidden), nn.GELU(), nn.Linear(shape.hidden, shape.text_width)
         )
         self.log_scale = nn.Parameter(torch.tensor(math.log(START)))
+        self.blocks = None
         for last in (self.adapter[-1], *([self.projection] if shape.shared else [])):
             for parameter in last.parameters():
                 nn.init.zeros_(parameter)
@@ -126,7 +142,7 @@ class VisionLanguageAlignment(nn.Module):
     def encode_documents(self, documents: Documents) -> Tensor:
         """(documents, text width), unit rows."""
         tokens, weights = documents.tokens, documents.weights
-        vectors = _mean(documents)
+        vectors = _mean(tokens, weights)
         if self.pool is not None:
             vectors = vectors + self.pool(tokens, weights)
         # As long as the vectors themselves, so that one learning rate suits both.
@@ -153,20 +169,23 @@ class VisionLanguageAlignment(nn.Module):
         fits = self.scale * (encoded.float() @ self.encode_texts(texts).float().T)
         if not self.shape.shared:
             return fits
-        vectors = functional.normalize(_mean(documents), dim=-1).float()
+        base = documents.tokens if documents.base is None else documents.base
+        vectors = functional.normalize(_mean(base, documents.weights), dim=-1).float()
         return fits - START * (vectors @ functional.normalize(texts, dim=-1).float().T)
 
     def decayed(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-        """The parameters that weight decay is for, and the others: scale, biases, norms and queries."""
-        return (
-            [parameter for parameter in self.parameters() if parameter.ndim == 2],
-            [parameter for parameter in self.parameters() if parameter.ndim != 2],
-        )
+        """The parameters that weight decay is for, and the others: scale, biases, norms and queries. No blocks'."""
+        return decayed(parameter for name, parameter in self.named_parameters() if not name.startswith(_BLOCKS))
 
 
-def _mean(documents: Documents) -> Tensor:
-    weights = documents.weights
-    return (documents.tokens * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)
+def decayed(parameters: Iterable[nn.Parameter]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Parted into matrices, which weight decay is for, and others."""
+    known = list(parameters)
+    return [one for one in known if one.ndim == 2], [one for one in known if one.ndim != 2]
+
+
+def _mean(tokens: Tensor, weights: Tensor) -> Tensor:
+    return (tokens * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)
 
 
 class _CrossAttention(nn.Module):
@@ -192,13 +211,19 @@ class _CrossAttention(nn.Module):
 @dataclass(frozen=True, slots=True)
 class Learned:
     """What a checkpoint holds: a trained model, the names of the classes that it has seen labels of, which documents
-    are familiar to it, and the temperature that its logits are divided by.
+    are familiar to it, the temperature that its logits are divided by, and the blocks of the document encoder that
+    learned with it, if any did. `key` names these.
     """
 
     model: VisionLanguageAlignment
     labelled: frozenset[str]
     familiarity: Familiarity
     temperature: float
+    blocks: Mapping[str, Tensor] = field(default_factory=dict)
+    key: str | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", _key(self.blocks))
 
     def bind(self, names: Sequence[str], texts: Vectors) -> "Aligned":
         """Ready to serve these classes; `texts`: (classes, text width) as the encoder gives them."""
@@ -209,7 +234,8 @@ class Learned:
 
     def tensors(self) -> dict[str, Tensor]:
         return {
-            **{f"model.{name}": tensor for name, tensor in self.model.state_dict().items()},
+            **{_MODEL + name: tensor for name, tensor in self.model.state_dict().items()},
+            **{_BLOCKS + name: tensor for name, tensor in self.blocks.items()},
             "familiarity.anchors": torch.from_numpy(self.familiarity.anchors).half(),
         }
 
@@ -220,6 +246,7 @@ class Learned:
             "labelled": sorted(self.labelled),
             "temperature": self.temperature,
             "familiarity": {"steepness": self.familiarity.steepness, "middle": self.familiarity.middle},
+            **({"blocks": self.key} if self.blocks else {}),
         }
 
     @classmethod
@@ -232,17 +259,37 @@ class Learned:
                     f"the checkpoint is of alignment version {about['alignment']}, this code of {ALIGNMENT}: retrain",
                 )
             model = VisionLanguageAlignment(Shape(**about["shape"]))
-            prefix = "model."
-            model.load_state_dict(
-                {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-            )
+            model.load_state_dict(under(_MODEL, tensors))
             anchors = np.ascontiguousarray(tensors["familiarity.anchors"].float().numpy())
             familiarity = Familiarity(anchors, **about["familiarity"])
-            return cls(model.eval(), frozenset(about["labelled"]), familiarity, float(about["temperature"]))
+            learned = cls(
+                model.eval(),
+                frozenset(about["labelled"]),
+                familiarity,
+                float(about["temperature"]),
+                under(_BLOCKS, tensors),
+            )
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ModelFailure(
                 "checkpoint_unusable", f"the checkpoint does not fit this code ({type(error).__name__}): retrain"
             ) from error
+        if learned.key != about.get("blocks"):
+            raise ModelFailure("checkpoint_unusable", "the checkpoint's blocks are not those that it had: retrain")
+        return learned
+
+
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose names begin so, without that beginning."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _key(blocks: Mapping[str, Tensor]) -> str | None:
+    if not blocks:
+        return None
+    digest = hashlib.sha256()
+    for name, tensor in sorted(blocks.items()):
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,11 +306,21 @@ class Aligned:
     def temperature(self) -> float:
         return self.learned.temperature
 
+    @property
+    def key(self) -> str | None:
+        return self.learned.key
+
     def adjust(self, logits: Logits, pages: Sequence[Features]) -> Logits:
-        """(classes,) logits of a document's pages, with what was learned added."""
+        """(classes,) logits of a document's pages, with what was learned added.
+
+        Raises ModelFailure(`not_tuned`) where the pages lack what the checkpoint's own blocks make of them.
+        """
         sketch = sketch_of(pages)
         with torch.inference_mode():
-            gain = self.learned.model.gain(Documents.of([sketch], self.learned.model.shape), self.texts).numpy()[0]
+            documents = Documents.of([sketch], self.learned.model.shape)
+            if self.key is not None:
+                documents = documents.tuned(torch.from_numpy(np.stack([page.tuned_by(self.key) for page in pages])))
+            gain = self.learned.model.gain(documents, self.texts).numpy()[0]
         return settle(logits, gain, self.labelled, self.learned.familiarity.of(sketch))
 
 

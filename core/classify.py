@@ -83,6 +83,10 @@ class Alignment(Protocol):
     """What was learned of one class set's classes: see core.alignment."""
 
     @property
+    def key(self) -> str | None:
+        """Names the encoder whose vectors it needs of pages, beside their features; None: no other's."""
+
+    @property
     def temperature(self) -> float: ...
 
     def adjust(self, logits: Scores, pages: Sequence[Features]) -> Scores:
@@ -148,6 +152,11 @@ class Classifier:
     def logits(self, pages: Sequence[Features]) -> tuple[Scores, float]:
         """A document of these pages by descriptions alone: (C,) logits, and the logit of "none of these"."""
         return self._logits(self._joined([self._scores(page) for page in pages]))
+
+    @property
+    def keys_of_encoders(self) -> frozenset[str]:
+        """The encoders that pages have to be `tuned` by for what was learned to be of use."""
+        return frozenset(item.key for item in self.learned if item.key is not None)
 
     def with_learned(self, learned: Sequence[Alignment]) -> Self:
         """The same classes, decided by what was learned as well; the alignments are bound to `names`."""

@@ -4,10 +4,10 @@ import re
 import struct
 import unicodedata
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from statistics import median
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,11 @@ from numpy.typing import NDArray
 from core.backends import Vectors
 from core.errors import ModelFailure
 from core.page import Line, Page
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+RowsT = TypeVar("RowsT", Vectors, "Tensor")
 
 FEATURES: Final = "1"
 """Version of this code: features of another version, or of another backend's fingerprint, are not comparable."""
@@ -42,13 +47,26 @@ class Features:
     `vector`: (dimensions,) the mean of the backend's vectors of its parts, the title lines weighing `TITLE`.
     `keys`: sorted hashes of the page's words, word sequences and layout marks. `prominence`: as many numbers in
     [0, 255], how much each stands out; 255 is a big line of its own at the top. `words`: about how many words the
-    page has, whether or not spaces stand between them.
+    page has, whether or not spaces stand between them. `tuned`: the vector as encoders of checkpoints make it, by
+    their keys; no part of what `to_bytes` gives.
     """
 
     vector: Vectors
     keys: NDArray[np.uint32]
     prominence: NDArray[np.uint8]
     words: int
+    tuned: Mapping[str, Vectors] = field(default_factory=dict)
+
+    def tuned_by(self, key: str) -> Vectors:
+        """The vector by that encoder. Raises ModelFailure(`not_tuned`) where nobody made it."""
+        if key not in self.tuned:
+            raise ModelFailure("not_tuned", f"a page has no vector by encoder {key}: a fault in the caller")
+        return self.tuned[key]
+
+    def with_tuned(self, key: str, vector: Vectors) -> Self:
+        """The same page with what that encoder makes of it."""
+        # As coarse as it will be stored, so that stored vectors decide alike.
+        return replace(self, tuned={**self.tuned, key: vector.astype("<f2").astype(np.float32)})
 
     def to_bytes(self) -> bytes:
         return b"".join(
@@ -82,7 +100,7 @@ def features_of(page: Page, vectors: Vectors) -> Features:
 
     `vectors`: (parts, dimensions) unit rows; where there are several, the first is that of the title lines.
     """
-    vector = vectors[0] if len(vectors) == 1 else TITLE * vectors[0] + (1 - TITLE) * vectors[1:].mean(axis=0)
+    vector = page_vector(vectors)
     terms: dict[int, float] = {}
     weights = _line_weights(page)
     for line, weight in zip(page.lines, weights, strict=True):
@@ -99,6 +117,12 @@ def features_of(page: Page, vectors: Vectors) -> Features:
         prominence=np.array([round(255 * value) for _, value in best], dtype=np.uint8),
         words=sum(max(len(line.text.split()), len(line.text) // 8) for line in page.lines),
     )
+
+
+def page_vector(parts: RowsT) -> RowsT:
+    """(parts, dimensions) of a page → (dimensions,); the first of several is that of the title lines."""
+    vector: RowsT = parts[0] if len(parts) == 1 else TITLE * parts[0] + (1 - TITLE) * parts[1:].mean(0)
+    return vector
 
 
 def part_texts(page: Page) -> list[str]:

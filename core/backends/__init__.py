@@ -1,8 +1,8 @@
 """Backends turn pages and texts into vectors of one space. A new one is a file here and a line in the table."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,12 @@ from core.errors import RejectedInput
 from core.page import Page
 from core.settings import Asking
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
 Vectors = NDArray[np.float32]
+EncodePages = Callable[[Sequence[Any]], Sequence[Vectors]]
+"""Prepared pages → an array each."""
 
 
 class Backend(Protocol):
@@ -40,11 +45,31 @@ class Backend(Protocol):
     def answerer(self, asking: Asking) -> Answerer:
         """Its way of answering questions. Called once, after `load`. Raises ModelFailure if it cannot be loaded."""
 
+    def trainable(self, blocks: int) -> "nn.Module":
+        """The document encoder with so many last blocks of its own, which can learn: its parameters, as float32.
+
+        It makes prepared pages into (pages, dimensions), as `core.features.page_vector` joins their parts. What is
+        below the blocks is shared, copies included, and stays as it is. Raises RejectedInput(`nothing_to_unfreeze`).
+        """
+
+    def tuned(self, blocks: Mapping[str, "Tensor"]) -> EncodePages:
+        """The document encoder with the blocks that `trainable` made a state of: prepared pages → (dimensions,) each.
+
+        Raises ModelFailure(`checkpoint_unusable`) for any others.
+        """
+
 
 _BACKENDS: Final = {
     "ocr_text": "core.backends.ocr_text:OcrText",
     "fake": "core.backends.fake:Fake",
 }
+
+
+def nothing_to_unfreeze(blocks: int) -> NoReturn:
+    """Stands for `trainable` where an encoder has no blocks that could learn."""
+    raise RejectedInput(
+        "nothing_to_unfreeze", f"this encoder has no {blocks} blocks that could learn: set unfreeze_last_blocks to 0"
+    )
 
 
 def make_backend(name: str) -> Backend:

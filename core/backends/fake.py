@@ -2,18 +2,22 @@
 
 import re
 import zlib
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from core.answer import Answerer
-from core.backends import Vectors
+from core.backends import EncodePages, Vectors, nothing_to_unfreeze
+from core.errors import ModelFailure
 from core.extraction.extractor import Extractor
 from core.features import part_texts
 from core.field import lexicon_of
 from core.page import Page
 from core.settings import Asking
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 DIMENSIONS: Final = 256
 
@@ -45,3 +49,9 @@ class Fake:
 
     def answerer(self, asking: Asking) -> Answerer:
         return Extractor(self.fingerprint, self.encode_texts, lexicon_of(asking.fields))
+
+    def trainable(self, blocks: int) -> "nn.Module":
+        nothing_to_unfreeze(blocks)
+
+    def tuned(self, blocks: Mapping[str, "Tensor"]) -> EncodePages:
+        raise ModelFailure("checkpoint_unusable", "the checkpoint brings blocks, and this encoder has none: retrain")

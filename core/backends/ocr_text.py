@@ -2,14 +2,14 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from core.answer import Answerer
-from core.backends import Vectors
+from core.backends import EncodePages, Vectors, nothing_to_unfreeze
 from core.errors import ModelFailure
 from core.extraction.extractor import Extractor
 from core.features import part_texts
@@ -19,6 +19,9 @@ from core.settings import Asking
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+    from torch import Tensor
+
+    from core.backends.blocks import Blocks
 
 WEIGHTS_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Of model.safetensors as sentence-transformers/all-MiniLM-L6-v2 publishes it."""
@@ -73,18 +76,33 @@ class OcrText:
         return np.split(vectors, np.cumsum([len(parts) for parts in batch])[:-1])
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        if self._model is None:
-            raise ModelFailure("not_loaded", "encode was called before load: a fault in the caller")
+        model = self._loaded()
         if not texts:
             return np.zeros((0, 384), dtype=np.float32)
-        vectors = np.asarray(
-            self._model.encode(list(texts), batch_size=32, show_progress_bar=False), dtype=np.float32
-        )
+        vectors = np.asarray(model.encode(list(texts), batch_size=32, show_progress_bar=False), dtype=np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors
 
     def answerer(self, asking: Asking) -> Answerer:
         return Extractor(self.fingerprint, self.encode_texts, lexicon_of(asking.fields))
+
+    def trainable(self, blocks: int) -> "Blocks":
+        from core.backends.blocks import Blocks, bert_of
+
+        model = self._loaded()
+        if not 0 < blocks <= len(bert_of(model).encoder.layer):
+            nothing_to_unfreeze(blocks)
+        return Blocks.of(model, blocks)
+
+    def tuned(self, blocks: Mapping[str, "Tensor"]) -> EncodePages:
+        from core.backends.blocks import Blocks
+
+        return Blocks.restore(self._loaded(), blocks).encode
+
+    def _loaded(self) -> "SentenceTransformer":
+        if self._model is None:
+            raise ModelFailure("not_loaded", "encode was called before load: a fault in the caller")
+        return self._model
 
 
 def _folder() -> Path:

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.alignment import Documents, Shape
+from core.alignment import Documents, Shape, VisionLanguageAlignment
 from core.backends import Vectors
 from core.class_set import ClassSet
 from core.classify import Classifier, EncodeTexts
@@ -26,7 +26,7 @@ class Corpus:
     """N examples among C classes, whose order is the classifier's.
 
     `base`: (N, C) and `outside`: (N,) logits by descriptions alone; `labels`: (N,) numbers of classes; `captions`:
-    each example's, as rows of `caption_vectors`.
+    each example's, as rows of `caption_vectors`; `prepared`: its pages, for blocks that learn.
     """
 
     sketches: list[Sketch]
@@ -35,6 +35,7 @@ class Corpus:
     labels: NDArray[np.int64]
     captions: list[list[int]]
     caption_vectors: Vectors
+    prepared: list[tuple[Any, ...]]
 
     @classmethod
     def build(
@@ -58,6 +59,7 @@ class Corpus:
             labels=np.array([place[example.label] for example in examples], dtype=np.int64),
             captions=[[row_of[text] for text in own] for own in written],
             caption_vectors=encode_texts(list(row_of)) if row_of else classifier.class_vectors[:0],
+            prepared=[example.prepared for example in examples],
         )
 
     def __len__(self) -> int:
@@ -66,6 +68,13 @@ class Corpus:
     def documents(self, rows: Rows, shape: Shape, device: torch.device) -> Documents:
         """Those examples as the model takes them."""
         return Documents.of([self.sketches[row] for row in rows], shape, device)
+
+    def seen_by(self, model: VisionLanguageAlignment, rows: Rows, device: torch.device) -> Documents:
+        """The same, with tokens by the blocks that learn, if any do."""
+        documents = self.documents(rows, model.shape, device)
+        if model.blocks is None:
+            return documents
+        return documents.tuned(model.blocks([page for row in rows for page in self.prepared[row]]))
 
     def logits(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """`base` and `outside` of those examples, float32."""

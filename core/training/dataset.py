@@ -16,12 +16,16 @@ Part = Literal["train", "validation", "test"]
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A document: its SHA-256, the class that it is of, its pages that are not blank (one at least), its captions."""
+    """A document: its SHA-256, the class that it is of, its pages that are not blank (one at least), its captions.
+
+    `prepared`: the pages as `Backend.prepare` gives them, where blocks of the encoder are to learn.
+    """
 
     document_id: str
     label: str
     pages: tuple[Features, ...]
     captions: tuple[str, ...] = ()
+    prepared: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

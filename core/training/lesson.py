@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,9 +14,11 @@ import numpy as np
 import structlog
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from core import checkpoints
 from core.alignment import Learned, Shape, VisionLanguageAlignment, settle
+from core.backends import nothing_to_unfreeze
 from core.class_set import ClassSet
 from core.classify import Classifier, EncodeTexts
 from core.contract import TrainingProgress
@@ -45,7 +47,8 @@ class Subject:
     """What a lesson is about: a class set's version, and how its documents are decided now.
 
     `classifier` decides by descriptions alone, `serving` as nodes do at present; `parents` are the checkpoints that
-    it does so by. `encoder` names what made the documents' features.
+    it does so by. `encoder` names what made the documents' features, and `trainable` makes its last blocks learn, as
+    `Backend.trainable` does.
     """
 
     class_set: ClassSet
@@ -55,6 +58,7 @@ class Subject:
     encode_texts: EncodeTexts
     encoder: str
     parents: tuple[int, ...] = ()
+    trainable: Callable[[int], nn.Module] = nothing_to_unfreeze
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,8 @@ def learn(
     in: a lesson that was ended goes on from there. `report` is told how far it is, and may raise to end it. Training
     begins from descriptions alone, never from an earlier checkpoint: what is learned depends on its labels only.
 
-    Raises ModelFailure(`training_diverged`), TransientFailure(`store_not_writable`).
+    Raises RejectedInput(`nothing_to_unfreeze`), ModelFailure(`training_diverged`),
+    TransientFailure(`store_not_writable`).
     """
     with _threads():
         return _learn(dataset, subject, settings, skipped, device, state, report)
@@ -126,17 +131,23 @@ def _learn(
         learnable, subject.class_set, subject.classifier, subject.encode_texts, settings.min_captions_per_image
     )
     texts = np.ascontiguousarray(subject.classifier.class_vectors, dtype=np.float32)
-    room = _Room(corpus, texts, settings, device, _Saved(state, _key(learnable, subject, settings)), report)
+    saved = _Saved(state, _key(learnable, subject, settings))
+    room = _Room(corpus, texts, settings, device, saved, report, subject.trainable)
     rehearsed, rehearsal = _rehearse(room, dataset, subject.classifier.names)
     training = room.course("training")
     room.run(training, np.arange(len(corpus)), rehearsed.epochs, None)
+    model = training.mixed(training.model.state_dict(), rehearsed.mix)
+    blocks, model.blocks = model.blocks, None
     learned = Learned(
-        training.mixed(training.model.state_dict(), rehearsed.mix).cpu(),
+        model.cpu(),
         frozenset(example.label for example in learnable),
         Familiarity.fit(corpus.sketches, corpus.labels.tolist()),
         rehearsed.temperature,
+        {} if blocks is None else {name: tensor.cpu() for name, tensor in blocks.state_dict().items()},
     )
     report(TrainingProgress(phase="judging", done=0, total=len(dataset.test)))
+    if blocks is not None:
+        dataset = replace(dataset, test=tuple(_tuned(example, learned, blocks) for example in dataset.test))
     return Lesson(
         learned,
         _judged(learned, dataset, subject, settings, rehearsed, [*rehearsal, *training.history], skipped, start),
@@ -190,6 +201,7 @@ class _Room:
         device: str,
         saved: _Saved,
         report: Report,
+        trainable: Callable[[int], nn.Module],
     ) -> None:
         self.corpus = corpus
         self.settings = settings
@@ -197,11 +209,14 @@ class _Room:
         self._device = device
         self._saved = saved
         self._report = report
+        self._trainable = trainable
         width = texts.shape[1]
         self._shape = Shape(document_width=width, text_width=width, pooling=settings.pooling)
 
     def course(self, phase: Phase) -> Course:
-        course = Course.begin(phase, self._shape, self.settings, self._device)
+        count = self.settings.unfreeze_last_blocks
+        blocks = self._trainable(count) if count else None
+        course = Course.begin(phase, self._shape, self.settings, self._device, blocks)
         self._saved.resume(course, self._device)
         return course
 
@@ -234,7 +249,7 @@ class _Room:
         with torch.inference_mode():
             for part in np.array_split(rows, math.ceil(len(rows) / 256) or 1):
                 if len(part):
-                    documents = self.corpus.documents(part, model.shape, self.texts.device)
+                    documents = self.corpus.seen_by(model, part, self.texts.device)
                     gains.append(model.gain(documents, self.texts).cpu().numpy())
         return settle(self.corpus.base[rows], np.concatenate(gains), labelled, familiar)
 
@@ -278,6 +293,15 @@ def _rehearse(room: _Room, dataset: Dataset, names: Sequence[str]) -> tuple[_Reh
         unseen_after=_macro(of_unseen, labels[unseen]),
     )
     return rehearsed, course.history
+
+
+def _tuned(example: Example, learned: Learned, blocks: nn.Module) -> Example:
+    """The example with its pages as these blocks see them, which are those that were learned."""
+    assert learned.key is not None  # noqa: S101 - there are blocks
+    with torch.inference_mode():
+        vectors = blocks(example.prepared).cpu().numpy()
+    pages = (page.with_tuned(learned.key, vector) for page, vector in zip(example.pages, vectors, strict=True))
+    return replace(example, pages=tuple(pages))
 
 
 def _judged(

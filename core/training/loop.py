@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.alignment import Shape, VisionLanguageAlignment
+from core.alignment import Shape, VisionLanguageAlignment, decayed, under
 from core.errors import ModelFailure
 from core.settings import Training
 from core.training.corpus import Corpus, Rows, balanced
@@ -20,6 +20,8 @@ from core.training.report import EpochRecord, Phase
 
 MIXES: Final = (0.25, 0.5, 0.75, 1.0)
 """Weights of what was trained against where it started (WiSE-FT, Wortsman et al. 2022, arXiv:2109.01903)."""
+PACE_OF_BLOCKS: Final = 0.01
+"""Their learning rate as a share of the alignment's."""
 _SEEDS: Final[dict[Phase, int]] = {"rehearsal": 1, "training": 2}
 
 
@@ -65,14 +67,26 @@ class Course:
     history: list[EpochRecord] = field(default_factory=list)
 
     @classmethod
-    def begin(cls, phase: Phase, shape: Shape, settings: Training, device: str) -> "Course":
-        """A model as it is before anything is learned; its few random weights depend on the seed alone."""
+    def begin(
+        cls, phase: Phase, shape: Shape, settings: Training, device: str, blocks: nn.Module | None = None
+    ) -> "Course":
+        """A model as it is before anything is learned; its few random weights depend on the seed alone.
+
+        `blocks` of the document encoder, on that device, learn with it.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             model = VisionLanguageAlignment(shape).to(device)
-        decayed, others = model.decayed()
+        model.blocks = blocks
+        parts = [(model.decayed(), 1.0)]
+        if blocks is not None:
+            parts.append((decayed(blocks.parameters()), PACE_OF_BLOCKS))
         optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            [
+                {"params": parameters, "weight_decay": decay, "pace": share}
+                for part, share in parts
+                for parameters, decay in zip(part, (settings.weight_decay, 0.0), strict=True)
+            ],
             lr=settings.learning_rate,
         )
         return cls(phase, model, optimizer, copy.deepcopy(model.state_dict()))
@@ -98,10 +112,10 @@ class Course:
 
     def restore(self, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
         """Go on from what `tensors` and `about` gave."""
-        self.model.load_state_dict(_under("model.", tensors))
+        self.model.load_state_dict(under("model.", tensors))
         whole = self.optimizer.state_dict()
         states: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _under("optimizer.", tensors).items():
+        for name, tensor in under("optimizer.", tensors).items():
             index, _, part = name.partition(".")
             states.setdefault(int(index), {})[part] = tensor
         self.optimizer.load_state_dict({**whole, "state": states})
@@ -110,7 +124,7 @@ class Course:
         if about["best"] is not None:
             kept = dict(about["best"])
             epoch, mix = kept.pop("epoch"), kept.pop("mix")
-            self.best = Best(epoch, mix, Watched(**kept), _under("best.", tensors))
+            self.best = Best(epoch, mix, Watched(**kept), under("best.", tensors))
 
     def mixed(self, weights: Mapping[str, Tensor], mix: float) -> VisionLanguageAlignment:
         """A model between where training started and these weights."""
@@ -149,7 +163,7 @@ def run(
         for step, batch in enumerate(np.array_split(order, steps)):
             rate = settings.learning_rate * pace(course.epoch * steps + step, epochs * steps, settings.warmup)
             for group in course.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["pace"]
             losses.append(_step(course, corpus, batch, texts, captions, settings, generator))
         loss, between_captions, between_classes = (float(value) for value in np.mean(losses, axis=0))
         if not math.isfinite(loss):
@@ -195,10 +209,10 @@ def _step(
 ) -> tuple[float, float, float]:
     """One step; the losses: of all, between captions, between classes."""
     model, device = course.model, texts.device
-    documents = corpus.documents(batch, model.shape, device)
     base, outside = (part.to(device) for part in corpus.logits(batch))
     labels = torch.from_numpy(corpus.labels[batch]).to(device)
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+        documents = corpus.seen_by(model, batch, device)
         encoded = model.encode_documents(documents)
         logits = base + model.gain_of(encoded, documents, texts)
         between_classes = classification(logits, outside, labels, settings.label_smoothing)
@@ -231,7 +245,3 @@ def _look(course: Course, watch: Watch) -> Watched:
 
 def _stale(course: Course, patience: int) -> bool:
     return course.best is not None and course.epoch - course.best.epoch >= patience
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
