@@ -3,6 +3,7 @@
 import hashlib
 import random
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 
@@ -65,6 +66,7 @@ def described(names: Sequence[str], told_as: dict[str, str] | None = None) -> Cl
     return ClassSet.one_off({name: " ".join(words_of_class(told[name], 6)) for name in names})
 
 
+@cache
 def classifier_of(class_set: ClassSet) -> Classifier:
     return Classifier.build(class_set, BACKEND.encode_texts)
 
