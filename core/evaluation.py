@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from threading import Lock
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -35,7 +35,8 @@ Progress = Callable[[int, int], None]
 @dataclass(frozen=True, slots=True)
 class KnownDocument:
     """A document whose class is known: its file, that class, how long reading and encoding took, and what came of it,
-    or the code of the error. Features are None for a blank page.
+    or the code of the error. Features are None for a blank page; `prepared` are the other pages as `Backend.prepare`
+    gives them, where blocks of the encoder are to learn.
     """
 
     file: str
@@ -45,6 +46,7 @@ class KnownDocument:
     pages: tuple[tuple[int, Features | None], ...] = ()
     text: str = ""
     error: str | None = None
+    prepared: tuple[Any, ...] = ()
 
     @property
     def features(self) -> tuple[Features, ...]:
@@ -158,7 +160,15 @@ def read_folder(directory: Path, settings: Settings, progress: Progress) -> tupl
         except IntakeError as error:
             return KnownDocument(file, truth, time.perf_counter() - start, error=error.code)
         seconds += time.perf_counter() - start
-        return KnownDocument(file, truth, seconds, document.sha256, features, "\n".join(page.text for page in pages))
+        return KnownDocument(
+            file,
+            truth,
+            seconds,
+            document.sha256,
+            features,
+            "\n".join(page.text for page in pages),
+            prepared=tuple(prepared) if settings.training.unfreeze_last_blocks else (),
+        )
 
     documents: list[KnownDocument] = []
     try:

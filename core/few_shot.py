@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from tempfile import TemporaryDirectory
@@ -12,6 +12,7 @@ from typing import Final, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.alignment import Learned
 from core.backends import Backend
 from core.class_set import ClassSet
 from core.classify import Classifier
@@ -169,15 +170,23 @@ def compare(
     others = [document for document in inside if document.truth not in chosen]
     outside = [document for document in distinct if document.truth not in class_set.names]
     classifier = Classifier.build(class_set, backend.encode_texts)
-    subject = Subject(class_set, 0, classifier, classifier, backend.encode_texts, backend.fingerprint)
+    subject = Subject(
+        class_set,
+        0,
+        classifier,
+        classifier,
+        backend.encode_texts,
+        backend.fingerprint,
+        trainable=backend.trainable,
+    )
     thresholds = settings.deciding.thresholds_of(class_set.name)
 
-    def measured(decider: Classifier) -> Measured | None:
-        chances = [decider.chances(document.features)[0] for document in others]
-        return measure([item.truth for item in others], decider.names, np.array(chances)) if others else None
+    def measured(decider: Classifier, documents: Sequence[KnownDocument]) -> Measured | None:
+        chances = [decider.chances(document.features)[0] for document in documents]
+        return measure([item.truth for item in documents], decider.names, np.array(chances)) if documents else None
 
-    def reviewed(decider: Classifier) -> float | None:
-        decisions = [decider.decide(document.pages, thresholds) for document in outside]
+    def reviewed(decider: Classifier, documents: Sequence[KnownDocument]) -> float | None:
+        decisions = [decider.decide(document.pages, thresholds) for document in documents]
         return fmean(item.status == "needs_review" for item in decisions) if decisions else None
 
     rounds: list[Round] = []
@@ -205,8 +214,8 @@ def compare(
                     "trained": lesson.report.after,
                     **{name: measure(truths, *rival(shots, tested, seed)) for name, rival in RIVALS.items()},
                 },
-                without_shots=measured(trained),
-                out_of_set_review_share=reviewed(trained),
+                without_shots=measured(trained, seen_by(lesson.learned, others, backend)),
+                out_of_set_review_share=reviewed(trained, seen_by(lesson.learned, outside, backend)),
                 epochs=lesson.report.chosen_epoch,
                 interpolation=lesson.report.interpolation,
                 temperature=lesson.report.temperature,
@@ -216,7 +225,7 @@ def compare(
             )
         )
         progress(len(rounds), plan.seeds)
-    before_others, before_outside = measured(classifier), reviewed(classifier)
+    before_others, before_outside = measured(classifier, others), reviewed(classifier, outside)
     return FewShotReport(
         shots=plan.shots,
         seeds=plan.seeds,
@@ -292,6 +301,20 @@ def parted(shots: Sequence[KnownDocument], tested: Sequence[KnownDocument], shar
     return Dataset(_examples(train), _examples(validation), _examples(tested))
 
 
+def seen_by(learned: Learned, documents: Sequence[KnownDocument], backend: Backend) -> Sequence[KnownDocument]:
+    """The documents as the blocks of the encoder see them that learned, if any did."""
+    if learned.key is None:
+        return documents
+    key, encode = learned.key, backend.tuned(learned.blocks)
+
+    def seen(document: KnownDocument) -> KnownDocument:
+        vectors = iter(encode(document.prepared))
+        pages = ((number, page and page.with_tuned(key, next(vectors))) for number, page in document.pages)
+        return replace(document, pages=tuple(pages))
+
+    return [seen(document) for document in documents]
+
+
 def plot_ways(report: FewShotReport, path: Path) -> None:
     """Draw the ways beside each other as a PNG: mean, whiskers for the spread, a dot for each seed."""
     from matplotlib.figure import Figure
@@ -355,7 +378,10 @@ def _distinct(documents: Sequence[KnownDocument]) -> tuple[list[KnownDocument], 
 
 def _examples(documents: Iterable[KnownDocument]) -> tuple[Example, ...]:
     ordered = sorted(documents, key=lambda document: document.sha256)
-    return tuple(Example(document.sha256, document.truth, document.features) for document in ordered)
+    return tuple(
+        Example(document.sha256, document.truth, document.features, prepared=document.prepared)
+        for document in ordered
+    )
 
 
 def _counted(count: int, noun: str) -> str:

@@ -17,14 +17,22 @@ WORDS = {
 }
 
 
-def known(truth: str, index: int, text: str | None = None, *, blank: bool = False) -> KnownDocument:
+def known(truth: str, index: int, *, blank: bool = False) -> KnownDocument:
     """A page of that class; the same index gives the same content."""
     draw = random.Random(f"{truth} {index}")
-    lines = (text or "\n".join(" ".join(draw.choices(WORDS[truth], k=4)) for _ in range(6))).splitlines()
+    lines = [" ".join(draw.choices(WORDS[truth], k=4)) for _ in range(6)]
     page = Page(
         1, 1000, 1400, "ocr", tuple(Line(line, (50, 60 * row, 700, 60 * row + 20)) for row, line in enumerate(lines))
     )
     model = Fake()
-    features = features_of(page, model.encode_documents([model.prepare(page)])[0])
-    sha256 = hashlib.sha256(page.text.encode()).hexdigest()
-    return KnownDocument(f"{truth}/{index}.png", truth, 0.1, sha256, ((1, None if blank else features),), page.text)
+    prepared = model.prepare(page)
+    features = features_of(page, model.encode_documents([prepared])[0])
+    return KnownDocument(
+        f"{truth}/{index}.png",
+        truth,
+        0.1,
+        hashlib.sha256(page.text.encode()).hexdigest(),
+        ((1, None if blank else features),),
+        page.text,
+        prepared=(prepared,),
+    )

@@ -1,14 +1,19 @@
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from known import known
 from PIL import Image
+from torch import Tensor, nn
 
-from core.backends.fake import Fake
+from core.backends import EncodePages
+from core.backends.fake import DIMENSIONS, Fake
 from core.class_set import ClassSet
 from core.errors import RejectedInput
+from core.features import page_vector
 from core.few_shot import (
     WAYS,
     FewShotReport,
@@ -78,6 +83,38 @@ def test_a_set_whose_classes_all_have_shots_has_no_others(report: FewShotReport)
     assert (alone.without_shots, alone.out_of_set) == (None, None)
     assert alone.ways["trained"].accuracy.sd == 0
     assert told == [(0, 1), (1, 1)]
+
+
+class Learner(Fake):
+    """A fake whose one block is a matrix, the identity at first."""
+
+    def trainable(self, blocks: int) -> nn.Module:
+        return _Turned(self)
+
+    def tuned(self, blocks: Mapping[str, Tensor]) -> EncodePages:
+        turned = _Turned(self)
+        turned.load_state_dict(dict(blocks))
+        return lambda batch: list(turned(batch).detach().numpy())
+
+
+class _Turned(nn.Module):
+    def __init__(self, model: Fake) -> None:
+        super().__init__()
+        self.matrix = nn.Parameter(torch.eye(DIMENSIONS))
+        self._model = model
+
+    def forward(self, batch: Sequence[list[str]]) -> Tensor:
+        vectors = [torch.from_numpy(parts) for parts in self._model.encode_documents(batch)]
+        return torch.stack([page_vector(parts) for parts in vectors]) @ self.matrix
+
+
+def test_where_blocks_of_the_encoder_learn_all_documents_are_seen_by_them() -> None:
+    settings = QUICK.model_copy(update={"training": Training(epochs=2, unfreeze_last_blocks=1)})
+    plan = replace(PLAN, shots=1, seeds=1)
+    # Pages that the blocks have not seen would be refused with `not_tuned`.
+    report = compare(DOCUMENTS, CLASSES, settings, plan, Learner(), lambda done, total: None)
+    assert report.without_shots is not None
+    assert report.out_of_set is not None
 
 
 def test_shots_are_drawn_by_seed_and_content_alone() -> None:
