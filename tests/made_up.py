@@ -5,9 +5,12 @@ import random
 from collections.abc import Sequence
 from functools import cache
 
+import numpy as np
 import torch
+from torch import Tensor, nn
 
-from core.backends import make_backend
+from core.backends import Vectors, make_backend
+from core.backends.fake import DIMENSIONS
 from core.class_set import ClassSet
 from core.classify import Classifier
 from core.features import Features, features_of
@@ -50,14 +53,28 @@ def document_id(label: str, number: int) -> str:
     return hashlib.sha256(f"{label} {number}".encode()).hexdigest()
 
 
+def example_of(label: str, number: int, pages: int = 1) -> Example:
+    own = tuple(page_of(label, 1000 * page + number) for page in range(pages))
+    return Example(document_id(label, number), label, own, prepared=tuple(page.vector for page in own))
+
+
 def documents_of(label: str, count: int, pages: int = 1) -> list[Example]:
     """Different documents of that class."""
-    return [
-        Example(
-            document_id(label, number), label, tuple(page_of(label, 1000 * page + number) for page in range(pages))
-        )
-        for number in range(count)
-    ]
+    return [example_of(label, number, pages) for number in range(count)]
+
+
+class Turning(nn.Module):
+    """Stands for blocks of an encoder: turns vectors, at first by nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turn = nn.Linear(DIMENSIONS, DIMENSIONS)
+        nn.init.eye_(self.turn.weight)
+        nn.init.zeros_(self.turn.bias)
+
+    def forward(self, batch: Sequence[Vectors]) -> Tensor:
+        turned: Tensor = self.turn(torch.from_numpy(np.stack(batch)))
+        return turned
 
 
 def described(names: Sequence[str], told_as: dict[str, str] | None = None) -> ClassSet:

@@ -7,7 +7,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
-from made_up import classifier_of, described, documents_of, page_of
+from made_up import Turning, classifier_of, described, documents_of, page_of
 from torch import Tensor, nn
 
 from core import checkpoints
@@ -40,8 +40,11 @@ def sketch(pages: int = 1, width: int = WIDTH, seed: int = 0) -> Sketch:
     return Sketch(tokens, weights / weights.sum(), places, random.uniform(0.1, 0.3, 12).astype(np.float32))
 
 
-def documents(shape: Shape, count: int = 5) -> Documents:
-    return Documents.of([sketch(1 + number % 3, shape.document_width, number) for number in range(count)], shape)
+def documents(shape: Shape) -> Documents:
+    return Documents.of([sketch(1 + number % 3, shape.document_width, number) for number in range(5)], shape)
+
+
+SKETCHES = [sketch(1 + number % 3, seed=number) for number in range(5)]
 
 
 def stirred(shape: Shape, seed: int = 1) -> VisionLanguageAlignment:
@@ -66,6 +69,27 @@ def test_in_a_shared_space_nothing_is_gained_at_the_start(pooling: Pooling) -> N
     assert gain.dtype == torch.float32
     assert gain.abs().max() < 1e-5
     assert stirred(shape).gain(documents(shape), texts()).abs().max() > 1
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_what_is_gained_is_how_much_better_documents_and_texts_fit_than_they_did(pooling: Pooling) -> None:
+    shape = Shape(WIDTH, WIDTH, pooling=pooling)
+    model, batch = stirred(shape), documents(shape)
+    means = torch.stack([torch.from_numpy(one.weights @ one.tokens) for one in SKETCHES])
+    before = START * nn.functional.normalize(means) @ nn.functional.normalize(texts()).T
+    after = model.scale * model.encode_documents(batch) @ model.encode_texts(texts()).T
+    torch.testing.assert_close(model.gain(batch, texts()), after - before)
+    tuned = batch.tuned(torch.cat([torch.from_numpy(one.tokens) + 1 for one in SKETCHES]))
+    after = model.scale * model.encode_documents(tuned) @ model.encode_texts(texts()).T
+    torch.testing.assert_close(model.gain(tuned, texts()), after - before)
+
+
+def test_other_tokens_take_the_places_of_those_that_are_no_padding() -> None:
+    batch = documents(Shape(WIDTH, WIDTH))
+    others = torch.arange(1, 1 + int((batch.weights > 0).sum()))[:, None].expand(-1, WIDTH).float()
+    tuned = batch.tuned(others)
+    assert tuned.tokens[..., 0].tolist() == [[1, 0, 0], [2, 3, 0], [4, 5, 6], [7, 0, 0], [8, 9, 0]]
+    assert tuned.base is batch.tokens
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
@@ -251,6 +275,32 @@ def test_a_checkpoint_of_another_version_or_shape_is_refused(changed: dict[str, 
     with pytest.raises(ModelFailure) as caught:
         Learned.restore(one.tensors(), {**one.about(), **changed})
     assert caught.value.code == "checkpoint_unusable"
+
+
+def with_blocks() -> Learned:
+    return replace(learned(), blocks=Turning().state_dict())
+
+
+def test_blocks_are_kept_under_a_key_of_their_own(tmp_path: Path) -> None:
+    after = through_a_file(with_blocks(), tmp_path / "a")
+    assert after.key == with_blocks().key
+    assert all(torch.equal(tensor, with_blocks().blocks[name]) for name, tensor in after.blocks.items())
+    other = Turning()
+    nn.init.ones_(other.turn.bias)
+    assert len({learned().key, after.key, replace(learned(), blocks=other.state_dict()).key}) == 3
+    with pytest.raises(ModelFailure, match="blocks"):
+        Learned.restore({**after.tensors(), "blocks.turn.bias": other.turn.bias}, after.about())
+
+
+def test_pages_have_to_be_seen_by_the_blocks_of_the_checkpoint() -> None:
+    one, page = with_blocks(), page_of("bill", 50)
+    logits = CLASSIFIER.logits([page])[0]
+    assert one.key is not None
+    with pytest.raises(ModelFailure, match="not_tuned"):
+        bound(one).adjust(logits, [page])
+    same, other = (bound(one).adjust(logits, [page.with_tuned(one.key, sign * page.vector)]) for sign in (1, -1))
+    np.testing.assert_allclose(same, bound(learned()).adjust(logits, [page]), rtol=1e-5)
+    assert np.abs(same - other).max() > 0.1
 
 
 @pytest.mark.parametrize("name", ["model.words", "familiarity.anchors", "model.log_scale"])

@@ -2,19 +2,24 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from made_up import BACKEND, classifier_of, described, document_id, documents_of, page_of
+from made_up import BACKEND, Turning, classifier_of, described, documents_of, example_of, page_of
+from torch import nn
 
 from core import checkpoints
+from core.alignment import Learned
+from core.backends import nothing_to_unfreeze
 from core.class_set import ClassSet
 from core.classify import Classifier
 from core.contract import TrainingProgress
+from core.errors import RejectedInput
 from core.settings import Training
 from core.training.dataset import Dataset, Example
 from core.training.lesson import Lesson, Subject, learn
@@ -43,10 +48,13 @@ def lesson(
     class_set: ClassSet = MISLEADING,
     settings: Training = SETTINGS,
     report: Callable[[TrainingProgress], None] = nothing,
+    trainable: Callable[[int], nn.Module] = nothing_to_unfreeze,
     **skipped: str,
 ) -> Lesson:
     classifier = classifier_of(class_set)
-    subject = Subject(class_set, 3, classifier, classifier, BACKEND.encode_texts, BACKEND.fingerprint, (4, 7))
+    subject = Subject(
+        class_set, 3, classifier, classifier, BACKEND.encode_texts, BACKEND.fingerprint, (4, 7), trainable
+    )
     return learn(dataset, subject, settings, skipped=skipped, device="cpu", state=state, report=report)
 
 
@@ -231,11 +239,7 @@ def test_a_damaged_file_is_not_used(tmp_path: Path) -> None:
 
 
 def examples(*labels: str, numbers: range = range(8)) -> tuple[Example, ...]:
-    return tuple(
-        Example(document_id(label, number), label, (page_of(label, number),))
-        for label in labels
-        for number in numbers
-    )
+    return tuple(example_of(label, number) for label in labels for number in numbers)
 
 
 TEST = examples("bill", numbers=range(100, 106))
@@ -307,3 +311,56 @@ def test_the_threads_that_others_use_are_left_alone_and_change_no_number(tmp_pat
         assert torch.get_num_threads() == before + 2
     finally:
         torch.set_num_threads(before)
+
+
+def spoilt(own: Sequence[Example]) -> tuple[Example, ...]:
+    """The same documents, with other pages."""
+    return tuple(replace(example, pages=(page_of("nonsense", number),)) for number, example in enumerate(own))
+
+
+def test_a_rehearsal_learns_from_neither_validation_documents_nor_classes_held_out(tmp_path: Path) -> None:
+    def losses(dataset: Dataset, folder: str) -> tuple[tuple[str, ...], list[float]]:
+        report = lesson(tmp_path / folder, dataset, settings=SHORT).report
+        return report.held_out, [record.loss for record in report.history]
+
+    train, validation = examples(*LABELLED), examples(*LABELLED, numbers=range(50, 53))
+    (held_out,), before = losses(Dataset(train, validation, ()), "before")
+    others = tuple(example for example in train if example.label != held_out)
+    unseen = tuple(example for example in train if example.label == held_out)
+    _, after = losses(Dataset(others + spoilt(unseen), spoilt(validation), ()), "after")
+    assert after[0] == pytest.approx(before[0])
+    assert after[1] != pytest.approx(before[1], rel=0.01)
+    _, after = losses(Dataset(spoilt(others) + unseen, validation, ()), "spoilt")
+    assert after[0] != pytest.approx(before[0], rel=0.01)
+
+
+def test_nothing_is_learned_from_test_documents(tmp_path: Path) -> None:
+    dataset = Dataset(examples("bill", "card"), examples("bill", "card", numbers=range(50, 53)), TEST)
+    one = lesson(tmp_path / "one", dataset, settings=SHORT)
+    other = lesson(tmp_path / "other", replace(dataset, test=spoilt(TEST)), settings=SHORT)
+    assert bytes_of(one, tmp_path) == bytes_of(other, tmp_path)
+    assert one.report.before != other.report.before
+
+
+def test_blocks_of_the_encoder_learn_too_and_pages_are_then_seen_by_them(tmp_path: Path) -> None:
+    dataset = Dataset(examples("bill", "card"), examples("bill", "card", numbers=range(50, 53)), TEST)
+    settings = SHORT.model_copy(update={"unfreeze_last_blocks": 2, "learning_rate": 0.03})
+    asked: list[int] = []
+
+    def trainable(blocks: int) -> Turning:
+        asked.append(blocks)
+        return Turning()
+
+    one = lesson(tmp_path / "state", dataset, settings=settings, trainable=trainable)
+    assert set(asked) == {2}
+    turned = one.learned.blocks["turn.weight"]
+    assert 0 < float((turned - torch.eye(len(turned))).abs().max()) < 0.01
+    assert one.report.after.documents == len(TEST)
+    bytes_of(one, tmp_path)
+    restored = Learned.restore(*checkpoints.read(tmp_path / "checkpoint"))
+    assert restored.key == one.learned.key is not None
+
+
+def test_an_encoder_without_blocks_cannot_learn_them(tmp_path: Path) -> None:
+    with pytest.raises(RejectedInput, match="nothing_to_unfreeze"):
+        lesson(tmp_path / "state", settings=Training(unfreeze_last_blocks=1))

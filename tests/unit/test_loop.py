@@ -3,12 +3,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from made_up import classifier_of, corpus_of, described, documents_of
+from made_up import Turning, classifier_of, corpus_of, described, documents_of
 
 from core import checkpoints
 from core.alignment import Pooling, Shape, VisionLanguageAlignment
@@ -29,8 +29,10 @@ class Interrupted(Exception):
     """Stands for whatever ends a run."""
 
 
-def course_of(settings: Training = SETTINGS, phase: Phase = "training", pooling: Pooling = "mean") -> Course:
-    return Course.begin(phase, Shape(WIDTH, WIDTH, pooling=pooling), settings, "cpu")
+def course_of(
+    settings: Training = SETTINGS, phase: Phase = "training", pooling: Pooling = "mean", blocks: bool = False
+) -> Course:
+    return Course.begin(phase, Shape(WIDTH, WIDTH, pooling=pooling), settings, "cpu", Turning() if blocks else None)
 
 
 def go_on(
@@ -70,10 +72,13 @@ def test_the_same_numbers_come_out_of_the_same_numbers() -> None:
     assert_same(first, go_on(course_of(), watch=rising))
 
 
-@pytest.mark.parametrize("pooling", get_args(Pooling))
-@pytest.mark.parametrize("watch", [None, rising], ids=["unwatched", "watched"])
+@pytest.mark.parametrize(
+    ("options", "watch"),
+    [({}, None), ({}, rising), ({"pooling": "cross_attention"}, rising), ({"blocks": True}, rising)],
+    ids=["unwatched", "watched", "with attention", "with blocks"],
+)
 def test_a_run_that_was_interrupted_ends_as_if_it_never_had_been(
-    pooling: Pooling, watch: Watch | None, tmp_path: Path
+    options: dict[str, Any], watch: Watch | None, tmp_path: Path
 ) -> None:
     def interrupt(course: Course) -> None:
         checkpoints.write(tmp_path / "state", course.tensors(), course.about())
@@ -81,12 +86,12 @@ def test_a_run_that_was_interrupted_ends_as_if_it_never_had_been(
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        go_on(course_of(pooling=pooling), watch=watch, epochs=4, after_epoch=interrupt)
-    resumed = course_of(pooling=pooling)
+        go_on(course_of(**options), watch=watch, epochs=4, after_epoch=interrupt)
+    resumed = course_of(**options)
     resumed.restore(*checkpoints.read(tmp_path / "state"))
     assert (resumed.epoch, len(resumed.history)) == (2, 2)
     go_on(resumed, watch=watch, epochs=4)
-    assert_same(resumed, go_on(course_of(pooling=pooling), watch=watch, epochs=4))
+    assert_same(resumed, go_on(course_of(**options), watch=watch, epochs=4))
 
 
 def test_a_run_that_is_done_trains_no_further() -> None:
@@ -231,6 +236,7 @@ def test_every_class_is_learned_from_as_often_as_any_other() -> None:
     go_on(course_of(), epochs=2, corpus=counting)
     assert [len(batch) for batch in Counting.asked] == [4, 4, 4, 4, 4, 4]
     assert Counter(int(CORPUS.labels[row]) for batch in Counting.asked for row in batch) == {0: 12, 1: 12}
+    assert Counting.asked[:3] != Counting.asked[3:]
 
 
 def test_weights_decay_and_the_scale_does_not() -> None:
@@ -248,6 +254,18 @@ def test_weights_decay_and_the_scale_does_not() -> None:
     assert decayed == {"words", "projection.weight", "adapter.0.weight", "adapter.2.weight"}
     assert kept == {name for name, _ in course.model.named_parameters()} - decayed
     assert "log_scale" in kept
+
+
+def test_blocks_learn_a_hundred_times_more_slowly() -> None:
+    # The first step of Adam moves every weight by the learning rate, whatever its gradient.
+    settings = SETTINGS.model_copy(update={"batch": 64, "warmup": 0, "weight_decay": 0})
+    course = course_of(settings, blocks=True)
+    go_on(course, settings, epochs=1)
+    moved = {
+        name: float((tensor - course.start[name]).abs().max()) for name, tensor in course.model.state_dict().items()
+    }
+    assert moved["blocks.turn.weight"] == pytest.approx(1e-4, rel=0.01)
+    assert moved["adapter.2.weight"] == pytest.approx(1e-2, rel=0.01)
 
 
 def test_the_gradient_is_clipped() -> None:
