@@ -41,8 +41,10 @@ def configure_log(level: int = logging.INFO) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(True)
-    for chatty in ("celery", "sentence_transformers"):
+    for chatty in ("celery", "multiprocessing", "sentence_transformers"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # Celery's pool of processes keeps this one to itself.
+    logging.getLogger("multiprocessing").handlers[:] = [handler]
     logging.getLogger("celery.app.trace").setLevel(logging.CRITICAL)
     logging.getLogger(_CONSUMER).addFilter(_without_message)
     # Celery, which would set levels and handlers of its own, leaves logging alone where somebody listens to this.
@@ -74,8 +76,13 @@ def _outline(exc_info: ExcInfo) -> list[dict[str, Any]]:
 
 
 def _without_message(record: logging.LogRecord) -> bool:
-    """Celery prints a message that it cannot use: keep what it says of it, less the message."""
+    """Celery prints a message that it cannot use: keep what it says of it, less the message.
+
+    A task that this node does not know is lost: no level is too high for that.
+    """
     summary = str(record.msg).partition("\n")[0]
+    if summary.startswith("Received unregistered task"):
+        record.levelno, record.levelname = logging.CRITICAL, "CRITICAL"
     if "body" in str(record.msg):
         named = summary.endswith("%s.")
         record.msg = summary if named else summary.partition("%")[0].rstrip(": ")

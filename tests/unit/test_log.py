@@ -32,6 +32,15 @@ def test_our_lines_and_the_libraries_are_json_alike() -> None:
     assert all("timestamp" in line for line in (ours, theirs, warned))
 
 
+def test_what_celery_s_processes_die_of_is_said_once_and_in_the_same_way() -> None:
+    (line,) = logged(
+        "from billiard import util\n"
+        "util.get_logger().error('Process %r exited with %r', 'ForkPoolWorker-1', 'signal 9')\n"
+        "util.info('process shutting down')\n"
+    )
+    assert (line["event"], line["level"]) == ("Process 'ForkPoolWorker-1' exited with 'signal 9'", "error")
+
+
 def test_an_exception_is_logged_with_its_causes_but_without_what_libraries_say_of_values() -> None:
     (line,) = logged(
         "try:\n"
@@ -73,6 +82,7 @@ def test_messages_that_celery_cannot_use_are_named_and_not_printed() -> None:
         "say.warning(consumer.UNKNOWN_FORMAT, PRIVATE)\n"
     )
     assert unknown["event"] == "Received unregistered task of type 'docintake.answer'."
+    assert (unknown["level"], invalid["level"]) == ("critical", "error")
     assert invalid["event"] == "Received invalid task message"
     assert undecodable["event"] == "Can't decode message body"
     assert foreign["event"].startswith("Received and deleted unknown message")
