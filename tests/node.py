@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,7 +37,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
             value = getattr(section, name)
             if isinstance(value, BaseModel):
                 walk(value, f"{prefix}{name.upper()}__")
-            else:
+            elif value is not None:
                 found[f"{prefix}{name.upper()}"] = _as_text(value)
 
     walk(settings, "DOCINTAKE_")
@@ -62,26 +62,30 @@ def disconnect(client: IntakeClient) -> None:
     app.close()
 
 
-class Node:
-    """`docintake worker` as a child; its output goes to `log`. Leaving it kills what is left."""
+class Process:
+    """`docintake` and these words as a child; its output goes to `log`. Leaving it kills what is left.
 
-    def __init__(self, settings: Settings, folder: Path, name: str = "node") -> None:
+    `program` is what Python runs instead of docintake's own command line.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        folder: Path,
+        name: str,
+        words: Sequence[str],
+        program: Sequence[str] = ("-m", "worker"),
+    ) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
-        self._ready = folder / f"{name}.ready"
+        self._command = [sys.executable, *program, *words]
         self._environment = environment_of(settings)
 
     def __enter__(self) -> Self:
-        self._ready.unlink(missing_ok=True)
         own = {name: value for name, value in os.environ.items() if not name.startswith("DOCINTAKE_")}
-        words = ["worker", "--name", f"{self.name}@test", "--ready-file", str(self._ready)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "worker", *words],
-                cwd=PROJECT,
-                env={**own, **self._environment},
-                stdout=log,
-                stderr=log,
+                self._command, cwd=PROJECT, env={**own, **self._environment}, stdout=log, stderr=log
             )
         return self
 
@@ -91,17 +95,17 @@ class Node:
             process.kill()
         self.process.wait(PATIENCE)
 
-    def until_ready(self) -> Self:
-        wait_until(lambda: self._ready.exists() or self.process.poll() is not None, f"{self.name} takes work")
-        assert self.process.poll() is None, self.log.read_text()
-        return self
-
     def children(self) -> list[psutil.Process]:
-        """Its reading processes."""
+        """What it started: reading processes, and a trainer's child with its own."""
         return psutil.Process(self.process.pid).children(recursive=True)
 
+    def lines(self, event: str) -> list[dict[str, Any]]:
+        """The lines of its log that tell of this event."""
+        found = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return [line for line in found if line["event"] == event]
+
     def kill(self) -> list[psutil.Process]:
-        """SIGKILL; returns the reading processes that it leaves behind, if they live on."""
+        """SIGKILL; returns the processes that it leaves behind, if they live on."""
         children = self.children()
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(PATIENCE)
@@ -113,3 +117,29 @@ class Node:
         self.process.send_signal(signal.SIGTERM)
         status = self.process.wait(patience)
         return status, time.monotonic() - start
+
+
+class Node(Process):
+    """`docintake worker` as a child."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        folder: Path,
+        name: str = "node",
+        *,
+        queues: str = "classify,qa",
+        program: Sequence[str] = ("-m", "worker"),
+    ) -> None:
+        self._ready = folder / f"{name}.ready"
+        words = ["worker", "--queues", queues, "--name", f"{name}@test", "--ready-file", str(self._ready)]
+        super().__init__(settings, folder, name, words, program)
+
+    def __enter__(self) -> Self:
+        self._ready.unlink(missing_ok=True)
+        return super().__enter__()
+
+    def until_ready(self) -> Self:
+        wait_until(lambda: self._ready.exists() or self.process.poll() is not None, f"{self.name} takes work")
+        assert self.process.poll() is None, self.log.read_text()
+        return self

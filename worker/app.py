@@ -1,31 +1,45 @@
-"""The Celery app: JSON only, explicit names, queues and routes; the model is loaded before a node takes work."""
+"""The Celery app: JSON only, explicit names, queues and routes; every node knows every task."""
 
+import mmap
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import structlog
+from billiard.einfo import ExceptionInfo
 from celery import Celery, Task, signals
-from celery.exceptions import Reject
+from celery.bootsteps import StartStopStep
+from celery.exceptions import Reject, TimeLimitExceeded, WorkerLostError
 from celery.worker.request import Request
 
-from core.contract import QUEUES
+from core.contract import CLASSIFY, QUEUES, RETRAIN
 from core.errors import ModelFailure, RejectedInput, TransientFailure
 from core.settings import Settings
-from worker import job
+from worker import job, trainer
 from worker.embedded import locate
+from worker.reaper import REAP, reap
+from worker.retention import PURGE, purge
 from worker.runtime import Runtime
 from worker.tasks import JOBS
 
 log = structlog.get_logger()
 
+Chore = Callable[[Runtime, Celery], None]
+
+CHORES: Final[dict[str, Chore]] = {REAP: reap, PURGE: purge}
+"""What inference nodes do beside jobs, by task name; it may be done twice, and leaves no row."""
+
 LONGEST_DELAY = 60.0
 """Seconds; a retried task counts as unacknowledged while it waits, so this stays below the visibility timeout."""
 
 
-def make_app(settings: Settings) -> Celery:
-    """The app of one set of settings. Callers may have several at a time."""
+def make_app(settings: Settings, *, trains: bool = False) -> Celery:
+    """The app of one set of settings. Callers may have several at a time.
+
+    A node of it loads its model before it takes work, and works in threads; one that `trains` does both in child
+    processes, when there is something to do.
+    """
     settings = locate(settings)
     if settings.broker.url is None:
         raise ValueError("settings.broker.url is not set: locate(settings) fills it in")
@@ -44,6 +58,8 @@ def make_app(settings: Settings) -> Celery:
         "health_check_interval": 25,
         "retry_on_timeout": True,
     }
+    if trains:
+        transport["idle"] = trainer.IDLE
     app.conf.update(
         task_serializer="json",
         result_serializer="json",
@@ -56,7 +72,8 @@ def make_app(settings: Settings) -> Celery:
         # Otherwise a task whose work is done fails for its caller when Redis is away just then.
         result_backend_always_retry=True,
         result_backend_max_sleep_between_retries_ms=1000,
-        task_routes={name: {"queue": queue} for name, queue in QUEUES.items()},
+        task_routes={name: {"queue": queue} for name, queue in QUEUES.items()}
+        | {name: {"queue": QUEUES[CLASSIFY]} for name in CHORES},
         task_default_queue="classify",
         task_create_missing_queues=True,
         task_acks_late=True,
@@ -68,30 +85,44 @@ def make_app(settings: Settings) -> Celery:
         worker_concurrency=settings.node.concurrency,
         worker_pool="threads",
     )
+    if trains:
+        app.conf.update(trainer.NODE)
     # What Celery would tell of a task's arguments and result in its headers and events, where monitors show it.
     app.amqp.argsrepr_maxsize = app.amqp.kwargsrepr_maxsize = 0
-    held = _Held(settings)
+    held = _Held(settings, in_children=trains)
+    common = {"bind": True, "max_retries": None, "Request": f"{__name__}:{DiscreetRequest.__name__}"}
     for name in QUEUES:
         app.task(
             _job_task(held, settings, name),
             name=name,
-            bind=True,
             throws=(RejectedInput, ModelFailure),
-            max_retries=None,
-            Request=f"{__name__}:{DiscreetRequest.__name__}",
             resultrepr_maxsize=0,
+            **common,
+            **(trainer.task_options(settings.training.time_limit) if name == RETRAIN else {}),
         )
+    for name, chore in CHORES.items():
+        app.task(_chore_task(held, settings, chore), name=name, ignore_result=True, **common)
 
-    def load(sender: Any, **_: Any) -> None:
+    def start(sender: Any, **_: Any) -> None:
         if getattr(sender, "app", None) is app:
-            held.open(sender.hostname)
+            held.start(sender.hostname)
 
-    def unload(sender: Any, **_: Any) -> None:
-        if getattr(sender, "app", None) is app:
+    def close(sender: Any, **_: Any) -> None:
+        # A child process has no sender to tell, and no other app.
+        if sender is None or getattr(sender, "app", None) is app:
             held.close()
 
-    signals.worker_init.connect(load, weak=False)
-    signals.worker_shutdown.connect(unload, weak=False)
+    class Stop(StartStopStep):  # type: ignore[misc] # Celery has no types
+        # Not at the signal: the node's loop may lose what a child says while it ends, and then waits for it.
+        requires = ("celery.worker.components:Pool",)
+
+        def stop(self, _worker: Any) -> None:
+            held.stopping = True
+
+    app.steps["worker"].add(Stop)
+    signals.worker_init.connect(start, weak=False)
+    signals.worker_process_shutdown.connect(close, weak=False)
+    signals.worker_shutdown.connect(close, weak=False)
     return app
 
 
@@ -110,24 +141,52 @@ def mark_ready(app: Celery, file: Path) -> None:
 
 
 class DiscreetRequest(Request):  # type: ignore[misc] # Celery has no types
-    """A message as the node holds it, without what its sender put into the headers to show of its arguments."""
+    """A message as the node holds it, without what its sender put into the headers to show of its arguments.
+
+    Nothing is said to its sender when its process was killed: it is sent again, and has not ended.
+    """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._argsrepr = self._kwargsrepr = ""
 
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        if soft:
+            super().on_timeout(soft, timeout)
+
+    def on_failure(self, exc_info: ExceptionInfo, send_failed_event: bool = True, return_ok: bool = False) -> None:
+        if exc_info.type is TimeLimitExceeded:
+            exc_info.exception = WorkerLostError("it did not stop at its time limit, and its process was killed")
+        super().on_failure(exc_info, send_failed_event, return_ok)
+
 
 class _Held:
-    """The process's runtime, opened once, by the node before it takes work."""
+    """A node's runtime: opened before it takes work, or `in_children` by each of its child processes at its task."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, in_children: bool) -> None:
         self._settings = settings
+        self._in_children = in_children
+        self._node = ""
         self._runtime: Runtime | None = None
+        # Children that are forked see what their parent writes. No lock: a child may be killed holding one.
+        self._stopping = mmap.mmap(-1, 1)
 
-    def open(self, node: str) -> None:
+    @property
+    def stopping(self) -> bool:
+        """Whether the node was told to stop."""
+        return self._stopping[0] == 1
+
+    @stopping.setter
+    def stopping(self, value: bool) -> None:
+        self._stopping[0] = value
+
+    def start(self, node: str) -> None:
+        self._node = node
+        if self._in_children:
+            return
         # Celery swallows what a signal's receiver raises, but not an exit: a node without its model must not serve.
         try:
-            self._runtime = Runtime(self._settings, node)
+            self._open()
         except Exception as error:
             log.critical("the node cannot start", exc_info=True)
             raise SystemExit(f"docintake: the node cannot start: {error}") from error
@@ -138,8 +197,20 @@ class _Held:
             self._runtime = None
 
     def get(self) -> Runtime:
-        if self._runtime is None:
+        if self._runtime is not None:
+            return self._runtime
+        if not self._in_children:
             raise TransientFailure("node_stopping", "this node is stopping; the task goes to another one")
+        try:
+            return self._open()
+        except Exception as error:
+            log.critical("the trainer cannot load its model", exc_info=True)
+            raise TransientFailure(
+                "trainer_broken", "this trainer cannot load its model; its log says why"
+            ) from error
+
+    def _open(self) -> Runtime:
+        self._runtime = Runtime(self._settings, self._node, lambda: self.stopping)
         return self._runtime
 
 
@@ -148,10 +219,14 @@ def _job_task(held: _Held, settings: Settings, name: str) -> Callable[..., dict[
         if args:
             # Refused as every other field that no request has, so that this too leaves a row.
             payload["args"] = args
+        kind = JOBS[name]
+        if name == RETRAIN:
+            kind = trainer.as_run(kind, task, settings.training.time_limit)
         try:
-            result = job.run(held.get(), JOBS[name], task.request.id, payload)
+            result = job.run(held.get(), kind, task.request.id, payload)
         except TransientFailure as error:
-            raise _again(task, error, settings.node.retry_delay) from None
+            # What has a row must end: its message does not expire any more.
+            raise _again(task, error, settings.node.retry_delay, expires=None) from None
         except (RejectedInput, ModelFailure) as error:
             # Celery sends the traceback to the result backend and to monitors: causes stay in this node's log.
             raise error from None
@@ -160,13 +235,27 @@ def _job_task(held: _Held, settings: Settings, name: str) -> Callable[..., dict[
     return run_job
 
 
-def _again(task: Task, error: TransientFailure, first_delay: float) -> Exception:
+def _chore_task(held: _Held, settings: Settings, chore: Chore) -> Callable[[Task], None]:
+    def run_chore(task: Task) -> None:
+        try:
+            chore(held.get(), task.app)
+        except TransientFailure as error:
+            log.warning("chore postponed", task=task.name, code=error.code)
+            raise _again(task, error, settings.node.retry_delay) from None
+        except Exception:
+            # Left at that: its next time comes.
+            log.exception("chore failed", task=task.name)
+
+    return run_chore
+
+
+def _again(task: Task, error: TransientFailure, first_delay: float, **options: Any) -> Exception:
     """Send the task again, with a delay that doubles each time."""
     jitter = random.uniform(0.5, 1.5)  # noqa: S311 - no secret
     delay = min(LONGEST_DELAY, first_delay * 2 ** min(task.request.retries, 10)) * jitter
     try:
-        again: Exception = task.retry(exc=error, countdown=delay, throw=False)
+        again: Exception = task.retry(exc=error, countdown=delay, throw=False, **options)
     except Reject:
-        # The broker is away. Celery would drop the message; unacknowledged, it comes back.
+        # The broker is away. Celery would drop the message; unacknowledged, it comes back. Runs have the reaper.
         again = Reject(error, requeue=True)
     return again

@@ -4,14 +4,13 @@ kombu takes a message off its queue (BRPOP) and only then notes that it is unack
 between, or stopped while Redis' answer is on its way, loses it (celery/celery#4354, #7950). Here a script does both.
 """
 
+import json
 from queue import Empty
 from time import monotonic, time
 from typing import Any, Final
 
 from kombu.transport import redis
 
-_IDLE: Final = 0.01
-"""Seconds between looks at empty queues. Redis rounds it up to its own tick of 1 / hz, which is 0.1 s by default."""
 _TAKE: Final = """
 local unacked, index = KEYS[#KEYS], KEYS[#KEYS - 1]
 local function note(item)
@@ -34,8 +33,14 @@ return false
 
 
 class Channel(redis.Channel):
-    """Where kombu waits for a message, this asks for one, and waits a moment when there was none."""
+    """Where kombu waits for a message, this asks for one, and waits a moment when there was none.
 
+    `idle`, a transport option: seconds between looks at empty queues. Redis rounds it up to its own tick of 1 / hz,
+    which is 0.1 s by default.
+    """
+
+    idle = 0.01
+    from_transport_options: Any = (*redis.Channel.from_transport_options, "idle")
     _found_none = False
     _brpop_sent_at: Any
     _q_for_pri: Any
@@ -49,7 +54,7 @@ class Channel(redis.Channel):
         self._brpop_sent_at = monotonic()
         if self._found_none:
             # A list that is never filled: the wait is Redis' and not this process's, whose loop goes on.
-            connection.send_command("BRPOP", f"{self.global_keyprefix}nothing", _IDLE)
+            connection.send_command("BRPOP", f"{self.global_keyprefix}nothing", self.idle)
         else:
             names = [self._q_for_pri(queue, priority) for priority in self.priority_steps for queue in queues]
             names += [self.unacked_index_key, self.unacked_key]
@@ -63,6 +68,18 @@ class Channel(redis.Channel):
         except Empty:
             self._found_none = not waited
             raise
+
+    def waiting(self, queue: str) -> set[str]:
+        """Ids of the tasks whose messages stand in that queue, or are in some node's hands unacknowledged."""
+        names = [self._q_for_pri(queue, priority) for priority in self.priority_steps]
+        with self.conn_or_acquire() as client, client.pipeline() as pipe:
+            for name in names:
+                pipe.lrange(f"{self.global_keyprefix}{name}", 0, -1)
+            pipe.hvals(f"{self.global_keyprefix}{self.unacked_key}")
+            *queued, held = pipe.execute()
+        messages = [json.loads(message) for part in queued for message in part]
+        messages += [json.loads(message)[0] for message in held]
+        return {message["headers"]["id"] for message in messages}
 
 
 class Transport(redis.Transport):

@@ -1,4 +1,4 @@
-"""`docintake up`, `worker`, `db`, `schema`: the processes that serve, and what they need."""
+"""`docintake up`, `worker`, `beat`, `db`, `schema`: the processes that serve, and what they need."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,12 +14,13 @@ def register(app: typer.Typer) -> None:
     """Put these commands at the top of the command line."""
     app.command()(up)
     app.command()(worker)
+    app.command()(beat)
     app.command()(schema)
     app.add_typer(database, name="db")
 
 
 def up(context: typer.Context) -> None:
-    """Run all of it on this machine until ctrl-C: servers (where none is configured), tables, classes, a node."""
+    """Run all of it on this machine until ctrl-C: servers (where none is configured), tables, classes, nodes."""
     from core.settings import Settings
     from worker.stack import Stack
 
@@ -31,23 +32,48 @@ def worker(
     context: typer.Context,
     queues: Annotated[str, typer.Option(help="Queues to take from, comma-separated.")] = "classify,qa",
     name: Annotated[str | None, typer.Option(help="Node name; `%h` stands for the host.")] = None,
-    ready_file: Annotated[
-        Path | None, typer.Option(help="Touched once the model is loaded and the node takes work.")
-    ] = None,
+    ready_file: Annotated[Path | None, typer.Option(help="Touched once the node takes work.")] = None,
 ) -> None:
-    """Run one inference node in this process."""
+    """Run one node in this process: one that serves, or with `--queues retrain` one that trains.
+
+    A serving node loads its model before it takes work. A trainer loads it when there is something to train.
+    """
+    from core.contract import QUEUES, RETRAIN
+    from core.errors import RejectedInput
     from core.settings import Settings
     from worker.log import configure_log
 
     configure_log()
     from worker.app import make_app, mark_ready
 
+    trains = QUEUES[RETRAIN] in queues.split(",")
+    if trains and queues != QUEUES[RETRAIN]:
+        raise RejectedInput(
+            "mixed_queues",
+            f"{QUEUES[RETRAIN]} needs a node of its own: start one for it, and one for the other queues",
+        )
     settings = Settings.load(context.obj)
-    app = make_app(settings)
+    app = make_app(settings, trains=trains)
     if ready_file is not None:
         mark_ready(app, ready_file)
     node = name or f"{queues.replace(',', '-')}@%h"
     app.worker_main(["--quiet", "worker", "--queues", queues, "--hostname", node, "--without-mingle"])
+
+
+def beat(context: typer.Context) -> None:
+    """Have done what is to be done by itself: retraining, purging, and looking for runs that died. One is enough.
+
+    Times are in UTC. What was due while no beat ran is made up for soon after its start.
+    """
+    from core.settings import Settings
+    from worker.log import configure_log
+
+    configure_log()
+    from worker.app import make_app
+    from worker.schedule import run_beat
+
+    settings = Settings.load(context.obj)
+    run_beat(make_app(settings), settings)
 
 
 @database.command()
