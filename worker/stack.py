@@ -1,4 +1,4 @@
-"""All of docintake on one machine: servers where none is configured, tables, classes, and a node that stays up."""
+"""All of docintake on one machine: servers where none is configured, tables, classes, and processes that stay up."""
 
 import json
 import sys
@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final, Self
 
+from core.contract import QUEUES, RETRAIN
 from core.errors import IntakeError
 from core.settings import PROJECT, Settings
 from db import migrations
@@ -24,8 +25,8 @@ _SERVERS_EVERY: Final = 5.0
 class Stack:
     """Entering it brings everything up, in order, and leaving it takes everything down again.
 
-    `config` is the settings file that the node reads, as given on the command line; `say` receives a line at each
-    step. `settings` are those with both URLs filled in.
+    `config` is the settings file that its processes read, as given on the command line; `say` receives a line at
+    each step. `settings` are those with both URLs filled in.
     """
 
     def __init__(self, settings: Settings, config: Path | None, say: Callable[[str], None]) -> None:
@@ -46,7 +47,7 @@ class Stack:
         self._running.close()
 
     def wait(self) -> None:
-        """Keep the node and the servers up until ctrl-C, SIGTERM or SIGHUP."""
+        """Keep the processes and the servers up until ctrl-C, SIGTERM or SIGHUP."""
         with suppress(KeyboardInterrupt):
             look_at_servers = 0.0
             while True:
@@ -71,28 +72,40 @@ class Stack:
             starting.enter_context(self._servers)
             self._say(f"PostgreSQL and Redis run in {folder}")
         self.settings = locate(self.settings)
-        broker, database = self.settings.broker.url, self.settings.database.url
-        assert broker is not None and database is not None  # noqa: S101, PT018 - locate fills both in
+        database = self.settings.database.url
+        assert database is not None  # noqa: S101 - locate fills it in
         engine = make_engine(database.get_secret_value(), statement_timeout=600, pool_size=1)
         starting.callback(engine.dispose)
         migrations.upgrade(engine)
         for name in ensure_default(engine, CLASSES):
             self._say(f"Class set {name} is published")
-        node = Service(
-            "node",
-            [
-                *(sys.executable, "-m", "worker"),
-                *(() if self._config is None else ("--config", str(self._config.resolve()))),
-                *("worker", "--ready-file", str(folder / "node.ready")),
-            ],
-            # Not on the command line, where every user of the machine could read the passwords.
-            environment={
-                "DOCINTAKE_BROKER__URL": broker.get_secret_value(),
-                "DOCINTAKE_DATABASE__URL": database.get_secret_value(),
-                "DOCINTAKE_DOCUMENTS__ROOTS": json.dumps(self.settings.documents.roots),
-            },
-            ready_file=folder / "node.ready",
-            log=folder / "node.log",
-        )
-        self._say(f"The node loads its model; its log is {node.log}")
-        self._launcher = starting.enter_context(Launcher([node], self._say))
+        self._say(f"The node loads its model; its log, and those of trainer and beat, are in {folder}")
+        self._launcher = starting.enter_context(Launcher(self._services(folder), self._say))
+
+    def _services(self, folder: Path) -> list[Service]:
+        """The node that serves, the one that trains, and the beat that tells it when."""
+        broker, database = self.settings.broker.url, self.settings.database.url
+        assert broker is not None and database is not None  # noqa: S101, PT018 - locate filled both in
+        docintake = [
+            *(sys.executable, "-m", "worker"),
+            *(() if self._config is None else ("--config", str(self._config.resolve()))),
+        ]
+        # Not on the command line, where every user of the machine could read the passwords.
+        environment = {
+            "DOCINTAKE_DATA_DIR": str(folder),
+            "DOCINTAKE_BROKER__URL": broker.get_secret_value(),
+            "DOCINTAKE_DATABASE__URL": database.get_secret_value(),
+            "DOCINTAKE_DOCUMENTS__ROOTS": json.dumps(self.settings.documents.roots),
+        }
+
+        def service(name: str, *words: str, ready_file: Path | None = None) -> Service:
+            ready = () if ready_file is None else ("--ready-file", str(ready_file))
+            return Service(
+                name, [*docintake, *words, *ready], environment, ready_file=ready_file, log=folder / f"{name}.log"
+            )
+
+        return [
+            service("node", "worker", ready_file=folder / "node.ready"),
+            service("trainer", "worker", "--queues", QUEUES[RETRAIN], ready_file=folder / "trainer.ready"),
+            service("beat", "beat"),
+        ]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,15 @@ Cli = Callable[..., Any]
 
 @pytest.fixture
 def node(settings: Settings) -> Iterator[None]:
-    """A node that takes from the queues; it holds no model, which it is not asked for."""
+    """A node that takes from all queues; it holds no model, which it is not asked for."""
+    with running(settings, "classify", "qa", "retrain"):
+        yield
+
+
+@contextmanager
+def running(settings: Settings, *queues: str) -> Iterator[None]:
     app = make_app(settings)
-    with start_worker(app, pool="threads", concurrency=1, perform_ping_check=False, queues=["classify", "qa"]):
+    with start_worker(app, pool="threads", concurrency=1, perform_ping_check=False, queues=list(queues)):
         yield
 
 
@@ -48,7 +55,7 @@ def test_where_everything_works_every_part_has_its_line(cli: Cli, database: Engi
     assert "Everything works." in lines[-1]
     assert "celery 5.6.3" in lines[0]
     assert "fake-256" in result.stdout
-    assert "takes classify, qa" in result.stdout
+    assert "takes classify, qa, retrain" in result.stdout
 
 
 @pytest.mark.usefixtures("evicting")
@@ -85,6 +92,20 @@ def test_without_a_default_class_set_and_a_node_both_are_named(cli: Cli) -> None
     assert "docintake classes import FILE --publish" in broken["classes"]
     assert "docintake worker" in broken["nodes"]
     assert "2 of 10 parts do not work." in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("taken", "advice"),
+    [
+        ("qa", "`docintake worker --queues classify` and one with `docintake worker --queues retrain`"),
+        ("retrain", "start one with `docintake worker --queues classify,qa`"),
+    ],
+)
+def test_queues_that_no_node_takes_are_named(cli: Cli, settings: Settings, taken: str, advice: str) -> None:
+    with running(settings, taken):
+        result = cli("doctor")
+    (line,) = [line for line in result.stdout.splitlines() if "no node takes" in line]
+    assert advice in line
 
 
 def test_settings_that_cannot_be_read_end_the_visit(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

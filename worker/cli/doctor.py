@@ -235,7 +235,7 @@ def _classes(settings: "Settings") -> str:
 
 
 def _nodes(settings: "Settings") -> str:
-    from core.contract import QUEUES
+    from core.contract import QUEUES, RETRAIN
     from core.errors import RejectedInput
     from worker.app import make_app
 
@@ -247,9 +247,12 @@ def _nodes(settings: "Settings") -> str:
     taken = {node: sorted(queue["name"] for queue in queues) for node, queues in found.items()}
     missing = sorted(set(QUEUES.values()).difference(*taken.values()))
     if missing:
+        # Training needs a node of its own.
+        alone = [queue for queue in missing if queue == QUEUES[RETRAIN]]
+        together = [queue for queue in missing if queue not in alone]
+        commands = [f"`docintake worker --queues {','.join(queues)}`" for queues in (together, alone) if queues]
         raise RejectedInput(
-            "queue_not_taken",
-            f"no node takes {', '.join(missing)}: start one with `docintake worker --queues {','.join(missing)}`",
+            "queue_not_taken", f"no node takes {', '.join(missing)}: start one with {' and one with '.join(commands)}"
         )
     return ", ".join(f"{node} takes {', '.join(queues)}" for node, queues in sorted(taken.items()))
 
