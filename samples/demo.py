@@ -6,13 +6,17 @@ import os
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 
 from core.errors import IntakeError, RejectedInput
 from core.settings import Settings
+from db.session import make_engine, transaction
+from samples import desk
 from samples.case import demo_documents
+from worker import class_sets
 from worker.stack import Stack
 
 SEED = 7
@@ -21,6 +25,10 @@ GENERAL = ("What kind of document is this?", "What is the date?", "What is the t
 ASKED = 6
 """Files of one's own that are asked about."""
 DRAWN = "receipt-photo.jpg"
+SORTED = 16
+"""Papers of each desk that the clerk sorts by hand."""
+NEW = 3
+"""… and that come afterwards."""
 console = Console(highlight=False)
 
 
@@ -69,7 +77,7 @@ def _show(own: Path | None) -> int:
         console.print("[bold]3[/] A back office, in a process of its own, enqueues them and waits\n")
         status = _back_office(stack, folder, truth, questions)
         if own is None and status == 0:
-            status = _draw(stack, folder, list(questions[DRAWN]))
+            status = _draw(stack, folder, list(questions[DRAWN])) or _learn(stack, folder)
     if status == 0:
         _say_what_next(folder)
     else:
@@ -102,6 +110,35 @@ def _draw(stack: Stack, folder: Path, questions: list[str]) -> int:
     return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603
 
 
+def _learn(stack: Stack, folder: Path) -> int:
+    """Sort mail among desks whose names say nothing of it, before and after people said what goes where."""
+    # Another set each time: one that has learned would know the answer.
+    name = f"desks-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    broker, database = stack.settings.broker.url, stack.settings.database.url
+    assert broker is not None and database is not None  # noqa: S101, PT018 - the stack fills both in
+    engine = make_engine(database.get_secret_value(), statement_timeout=60, pool_size=1)
+    with transaction(engine) as connection:
+        class_sets.import_draft(connection, desk.class_set(name))
+        class_sets.publish(connection, name)
+    engine.dispose()
+    console.print(f"\n[bold]5[/] Learning. Class set {name}: four desks that share the mail by habit\n")
+    by_hand, new = (
+        json.dumps({str(paper.path): paper.desk for paper in desk.papers(folder / part, seed, each)})
+        for part, seed, each in (("sorted", SEED, SORTED), ("new", SEED + 1, NEW))
+    )
+    result = folder / "checkpoint"
+    command = [
+        *(sys.executable, "-m", "samples.clerk", "--class-set", name),
+        *("--sorted", by_hand, "--new", new, "--result", str(result)),
+    ]
+    clerk = subprocess.run(command, input=broker.get_secret_value(), text=True, check=False)  # noqa: S603
+    if clerk.returncode:
+        return clerk.returncode
+    command = [sys.executable, "-m", "worker", "checkpoints", "report", result.read_text()]
+    command += ["--output", os.path.relpath(folder / "report.html")]
+    return subprocess.run(command, check=False).returncode  # noqa: S603
+
+
 def _say_what_next(folder: Path) -> None:
     shown = os.path.relpath(folder)
     console.print(
@@ -112,6 +149,9 @@ def _say_what_next(folder: Path) -> None:
   docintake classify {shown}
   docintake classify {shown} --class "bill=Somebody wants money." --class other
   docintake ask FILE -q "What is the total?" --overlay evidence.png
+  docintake correct LABEL --document FILE   then, with twenty labels or more:
+  docintake retrain --wait            learn from them; serves only if it is better
+  docintake checkpoints list          and compare, report, promote, rollback
   docintake jobs list                 every task, and how it ended
   docintake classes show intake --yaml    to edit, import, replay, publish
   docintake doctor                    is everything in order?""",
