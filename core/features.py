@@ -79,6 +79,11 @@ class Features:
         )
 
     @classmethod
+    def of_vector(cls, vector: Vectors) -> Self:
+        """A page's vector without its words: what is kept of it for an encoder that `tuned` names."""
+        return cls(vector, np.zeros(0, dtype=np.uint32), np.zeros(0, dtype=np.uint8), 0)
+
+    @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """What `to_bytes` gave. Raises ModelFailure(`bad_features`) for anything else."""
         try:

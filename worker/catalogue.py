@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from sqlalchemy import Engine
 
-from core.backends import Vectors
+from core.backends import EncodePages, Vectors
 from core.class_set import ClassSet
 from core.classify import Classifier
 from core.errors import ModelFailure, RejectedInput
@@ -21,6 +21,8 @@ from db.session import transaction
 from worker import checkpoints, class_sets, metrics
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from core.alignment import Learned
 
 log = structlog.get_logger()
@@ -34,7 +36,8 @@ _PAUSE: Final = 1.5
 class Choice:
     """A classifier and where its classes came from: a version of a class set, or (all None) the request itself.
 
-    `checkpoints` are those that decide as well; without any the classifier goes by descriptions alone.
+    `checkpoints` are those that decide as well; without any the classifier goes by descriptions alone. `encoders`, by
+    key, are those that pages have to be tuned by for it, since blocks of theirs learned too.
     """
 
     classifier: Classifier
@@ -42,6 +45,7 @@ class Choice:
     version: int | None = None
     version_id: int | None = None
     checkpoints: tuple[int, ...] = ()
+    encoders: Mapping[str, EncodePages] = field(default_factory=dict)
 
     @property
     def checkpoint(self) -> str | None:
@@ -61,7 +65,8 @@ class _OneOff:
 class _Published:
     """A class set as it is served here. Whoever looks it up holds the lock, and others wait if it is `awaited`.
 
-    `learned` are the checkpoints that decide; `noticed` is the last promotion that could not be followed.
+    `learned` are the checkpoints that decide, and `encoders` what they see pages with; `noticed` is the last
+    promotion that could not be followed.
     """
 
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -69,6 +74,7 @@ class _Published:
     looked_up: float = float("-inf")
     awaited: bool = True
     learned: "dict[int, Learned]" = field(default_factory=dict)
+    encoders: dict[str, EncodePages] = field(default_factory=dict)
     noticed: int | None = None
 
 
@@ -78,7 +84,8 @@ class Catalogue:
     A set's published version and its promoted checkpoints are looked up again once they are older than `refresh`
     seconds, by one task while others go on with what there is. A version's embeddings are made once, and a
     checkpoint's file in `store` is read once. What cannot be loaded leaves the old one serving, and where there is
-    none, descriptions alone. `encoder` names what documents' features are made with here.
+    none, descriptions alone. `encoder` names what documents' features are made with here, and `tuned` makes it see
+    by a checkpoint's own blocks, as `Backend.tuned` does.
     """
 
     def __init__(
@@ -88,12 +95,14 @@ class Catalogue:
         encoder: str,
         store: Path,
         refresh: float,
+        tuned: "Callable[[Mapping[str, Tensor]], EncodePages]",
     ) -> None:
         self._engine = engine
         self._encode_texts = encode_texts
         self._encoder = encoder
         self._store = store
         self._refresh = refresh
+        self._tuned = tuned
         self._published: dict[str, _Published] = {}
         self._one_off: OrderedDict[str, _OneOff] = OrderedDict()
         self._lock = threading.Lock()
@@ -180,7 +189,7 @@ class Catalogue:
             checkpoints=serving,
         )
         metrics.ACTIVE_CHECKPOINT.labels(class_set).set(max(serving, default=0))
-        return Choice(classifier, class_set, version.number, version.id, serving)
+        return Choice(classifier, class_set, version.number, version.id, serving, served.encoders)
 
     def _taught(
         self, classifier: Classifier, served: _Published, promotion: Promotion | None, promoted: Sequence[Checkpoint]
@@ -189,6 +198,11 @@ class Catalogue:
         try:
             learned = self._learned(served, promotion, promoted)
             taught = checkpoints.taught(classifier, list(learned.values()))
+            encoders = {
+                item.key: served.encoders.get(item.key) or self._tuned(item.blocks)
+                for item in learned.values()
+                if item.key is not None
+            }
         except Exception:
             if promotion is not None and self._is_news(served, promotion):
                 log.exception(
@@ -199,7 +213,7 @@ class Catalogue:
                 )
                 metrics.LOAD_FAILURES.labels(promotion.class_set).inc()
             return checkpoints.taught(classifier, list(served.learned.values()))
-        served.learned = learned
+        served.learned, served.encoders = learned, encoders
         return taught
 
     def _learned(

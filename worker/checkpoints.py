@@ -12,11 +12,11 @@ from sqlalchemy import Connection
 
 from core.classify import Classifier
 from core.errors import ModelFailure, RejectedInput
-from core.features import Features
 from core.settings import Thresholds
 from core.training.report import TrainingReport
 from db import queries
 from db.queries import Checkpoint
+from worker import features
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -248,18 +248,20 @@ def compare(
 ) -> Comparison:
     """Decide about every document that the set has classified, with each of two classifiers of the same classes.
 
-    Stored features of `encoder` are all that is needed: no document is fetched, read or encoded.
+    Stored features of `encoder` are all that is needed, and what the classifiers' own encoders made of the pages: no
+    document is fetched, read or encoded.
     """
+    keys = a.keys_of_encoders | b.keys_of_encoders
     labels = {item.sha256: item.label for item in queries.latest_labels(connection, class_set)}
     same = 0
     disagreements: list[Disagreement] = []
     without_features: list[str] = []
     for item in queries.latest_classifications(connection, class_set):
-        features = queries.get_features(connection, item.sha256, encoder, item.pages)
-        if len(features) < len(item.pages):
+        stored = features.read(queries.get_features(connection, item.sha256, encoder, item.pages))
+        pages = list(features.tuned(connection, item.sha256, encoder, keys, stored).items())
+        if len(pages) < len(item.pages):
             without_features.append(item.sha256)
             continue
-        pages = [(page, None if data is None else Features.from_bytes(data)) for page, data in features.items()]
         one, other = a.decide(pages, thresholds), b.decide(pages, thresholds)
         if one.prediction == other.prediction:
             same += 1

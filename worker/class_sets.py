@@ -12,11 +12,12 @@ from core.class_set import ClassSet, DocumentClass
 from core.classify import Classifier, Decision
 from core.contract import Reason
 from core.errors import RejectedInput
-from core.features import Features
 from core.settings import Thresholds
 from db import queries
 from db.queries import LatestClassification, Version
 from db.session import transaction
+from worker import features
+from worker.features import Pages
 
 _FIELDS: Final = ("description", "wording", "templates", "captions")
 
@@ -190,16 +191,19 @@ def replay(
 ) -> Replay:
     """Decide again about every document that the version's set has classified, on the pages it was classified by.
 
-    Stored features of `encoder` are all that is needed: no document is fetched, read or encoded.
+    Stored features of `encoder` are all that is needed, and what the classifier's own encoders made of the pages: no
+    document is fetched, read or encoded.
     """
+    keys = classifier.keys_of_encoders
     unchanged = 0
     moved: list[Move] = []
     without_features: list[str] = []
-    for item, features in _with_features(connection, version.class_set, encoder):
-        if not features.keys() >= set(item.pages):
+    for item, stored in _with_features(connection, version.class_set, encoder):
+        pages = features.tuned(connection, item.sha256, encoder, keys, stored)
+        if not pages.keys() >= set(item.pages):
             without_features.append(item.sha256)
             continue
-        decision = classifier.decide([(page, _features(features[page])) for page in item.pages], thresholds)
+        decision = classifier.decide([(page, pages[page]) for page in item.pages], thresholds)
         if decision.prediction == item.prediction:
             unchanged += 1
         else:
@@ -309,18 +313,14 @@ def _changed_fields(old: DocumentClass, new: DocumentClass) -> dict[str, tuple[A
 
 def _with_features(
     connection: Connection, class_set: str, encoder: str
-) -> Iterator[tuple[LatestClassification, dict[int, bytes | None]]]:
+) -> Iterator[tuple[LatestClassification, Pages]]:
     """Each document's latest classification with its pages' features; both come ordered by sha256."""
     groups = groupby(queries.stream_features(connection, encoder), key=lambda row: row[0])
     at, rows = next(groups, (None, iter(())))
     for item in queries.latest_classifications(connection, class_set):
         while at is not None and at < item.sha256:
             at, rows = next(groups, (None, iter(())))
-        yield item, {page: data for _, page, data in rows} if at == item.sha256 else {}
-
-
-def _features(data: bytes | None) -> Features | None:
-    return None if data is None else Features.from_bytes(data)
+        yield item, features.read({page: data for _, page, data in rows}) if at == item.sha256 else {}
 
 
 def _move(item: LatestClassification, decision: Decision) -> Move:

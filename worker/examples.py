@@ -1,7 +1,7 @@
 """Documents to learn from: those that people labelled and those of captions files, with their features."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final
 
@@ -9,13 +9,15 @@ import structlog
 
 from core.contract import DocumentReference
 from core.errors import RejectedInput
-from core.features import Features
 from core.settings import Training
 from core.training.captions import CaptionedImage
-from core.training.dataset import Example
+from core.training.dataset import Example, part_of
 from db import queries
 from db.queries import Label
 from db.session import transaction
+from worker import features
+from worker.catalogue import Choice
+from worker.features import Pages
 from worker.intake import encode, take_in
 from worker.runtime import Runtime
 
@@ -43,7 +45,7 @@ class _Source:
     label: str
     reference: DocumentReference
     captions: tuple[str, ...] = ()
-    kept: tuple[Features | None, ...] = ()
+    kept: Pages = field(default_factory=dict)
 
 
 def gather(
@@ -52,13 +54,15 @@ def gather(
     images: Sequence[CaptionedImage],
     classes: Collection[str],
     settings: Training,
+    choice: Choice,
     tell: Tell,
 ) -> Gathered:
     """Find the documents' features, reading and encoding only what never was. What is broken is left out.
 
-    A document that has a label and a caption is of the class that its label says. `tell` hears how many are done, of
-    how many. Raises RejectedInput(`too_many_left_out`) where more than `max_left_out` of them are missing or broken,
-    and TransientFailure.
+    A document that has a label and a caption is of the class that its label says. Documents of the test part are made
+    ready for what serves now, the `choice`, which is measured on them. `tell` hears how many are done, of how many.
+    Raises RejectedInput(`too_many_left_out`) where more than `max_left_out` of them are missing or broken, and
+    TransientFailure.
     """
     found: dict[str, Example] = {}
     left_out: dict[str, str] = {}
@@ -66,7 +70,8 @@ def gather(
     total = len(labels) + len(images)
 
     def look(source: _Source) -> tuple[_Source, Example | str]:
-        return source, _example(runtime, source) if source.label in classes else "its class is not in the class set"
+        known = source.label in classes
+        return source, _example(runtime, source, settings, choice) if known else "its class is not in the class set"
 
     for done, (source, example) in enumerate(runtime.items.map(look, _sources(runtime, labels, images)), start=1):
         if isinstance(example, str):
@@ -99,26 +104,33 @@ def _sources(runtime: Runtime, labels: Sequence[Label], images: Sequence[Caption
         with transaction(runtime.engine) as connection:
             kept = queries.get_features_of(connection, [label.sha256 for label in chunk], runtime.encoder)
         for label in chunk:
-            pages = sorted(kept.get(label.sha256, {}).items())
             yield _Source(
                 label.sha256,
                 label.label,
                 DocumentReference(document_id=label.sha256),
-                kept=tuple(None if data is None else Features.from_bytes(data) for _, data in pages),
+                kept=features.read(kept.get(label.sha256, {})),
             )
     for image in images:
         yield _Source(image.uri, image.label, DocumentReference(uri=image.uri), image.captions)
 
 
-def _example(runtime: Runtime, source: _Source) -> Example | str:
+def _example(runtime: Runtime, source: _Source, settings: Training, choice: Choice) -> Example | str:
     """The example, or why it cannot be had. What nobody ever read is taken in as a request for it would be."""
-    document_id, pages = source.reference.document_id, source.kept
-    if document_id is None or not pages:
+
+    def judges(document_id: str) -> bool:
+        return part_of(document_id, settings) == "test"
+
+    document_id, pages, prepared = source.reference.document_id, source.kept, ()
+    learns = settings.unfreeze_last_blocks > 0
+    if document_id is None or not pages or learns or (choice.encoders and judges(document_id)):
+        wanted = ",".join(map(str, pages)) or runtime.settings.documents.pages
         try:
-            intake = take_in(runtime, source.reference, runtime.settings.documents.pages, {})
-            pages = tuple(features for _, features in encode(runtime, intake, {}).pages)
+            intake = take_in(runtime, source.reference, wanted, {})
+            document_id = intake.document.document_id
+            pages = dict(encode(runtime, intake, {}, choice if judges(document_id) else None).pages)
         except RejectedInput as error:
             return error.code
-        document_id = intake.document.document_id
-    known = tuple(page for page in pages if page is not None)
-    return Example(document_id, source.label, known, source.captions)
+        if learns:
+            prepared = tuple(runtime.backend.prepare(page) for page in intake.pages if not page.is_blank)
+    known = tuple(page for page in pages.values() if page is not None)
+    return Example(document_id, source.label, known, source.captions, prepared)

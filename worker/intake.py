@@ -1,10 +1,11 @@
 """Taking a document in: from a reference to its pages, their features and their pixels, doing nothing twice."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from core.backends import EncodePages, Vectors
 from core.contract import DocumentInfo, DocumentReference
 from core.documents import Document, choose_pages, fetch
 from core.errors import RejectedInput
@@ -14,6 +15,9 @@ from core.picture import Pixels
 from core.reading import READER
 from db import queries
 from db.session import transaction
+from worker import features
+from worker.catalogue import Choice
+from worker.features import Pages
 from worker.runtime import Runtime
 
 
@@ -87,21 +91,18 @@ def take_in(runtime: Runtime, reference: DocumentReference, pages: str, seconds:
     return Intake(info, in_order, document, cached=False)
 
 
-def encode(runtime: Runtime, intake: Intake, seconds: dict[str, float]) -> Encoded:
-    """Encode what is not stored yet, store it, and return the features of all pages. Raises as `take_in` does."""
-    sha256 = intake.document.document_id
-    with timed(seconds, "lookup"), transaction(runtime.engine) as connection:
-        stored = queries.get_features(connection, sha256, runtime.encoder, intake.numbers)
-    features = {number: None if data is None else Features.from_bytes(data) for number, data in stored.items()}
-    missing = [page for page in intake.pages if page.number not in features]
-    if missing:
-        with timed(seconds, "encode"):
-            new = _encode(runtime, missing)
-        with timed(seconds, "store"), transaction(runtime.engine) as connection:
-            data = {number: None if made is None else made.to_bytes() for number, made in new.items()}
-            queries.put_features(connection, sha256, runtime.encoder, data)
-        features |= new
-    return Encoded([(number, features[number]) for number in intake.numbers], cached=not missing)
+def encode(runtime: Runtime, intake: Intake, seconds: dict[str, float], choice: Choice | None = None) -> Encoded:
+    """Encode what is not stored yet, store it, and return the features of all pages. Raises as `take_in` does.
+
+    With a choice they are ready for its classifier, which may need more than a page's own features.
+    """
+    own = runtime.backend.encode_documents
+    pages, cached = _encoded(runtime, intake, runtime.encoder, own, features_of, seconds)
+    for key, encoder in choice.encoders.items() if choice else ():
+        name = features.name_of(runtime.encoder, key)
+        tuned, known = _encoded(runtime, intake, name, encoder, lambda _, vector: Features.of_vector(vector), seconds)
+        pages, cached = features.joined(pages, key, tuned), cached and known
+    return Encoded([(number, pages[number]) for number in intake.numbers], cached)
 
 
 def render(runtime: Runtime, intake: Intake, seconds: dict[str, float]) -> tuple[Pixels, ...]:
@@ -160,8 +161,28 @@ def _fetch_again(runtime: Runtime, sha256: str) -> Document:
     return document
 
 
-def _encode(runtime: Runtime, pages: list[Page]) -> dict[int, Features | None]:
-    waiting = [
-        (page, None if page.is_blank else runtime.device.submit(runtime.backend.prepare(page))) for page in pages
-    ]
-    return {page.number: None if future is None else features_of(page, future.result()) for page, future in waiting}
+def _encoded(
+    runtime: Runtime,
+    intake: Intake,
+    name: str,
+    encoder: EncodePages,
+    make: Callable[[Page, Vectors], Features],
+    seconds: dict[str, float],
+) -> tuple[Pages, bool]:
+    """The features that an encoder of that name makes of all pages, and whether all of them were stored."""
+    sha256 = intake.document.document_id
+    with timed(seconds, "lookup"), transaction(runtime.engine) as connection:
+        pages = features.read(queries.get_features(connection, sha256, name, intake.numbers))
+    missing = [page for page in intake.pages if page.number not in pages]
+    if missing:
+        with timed(seconds, "encode"):
+            waiting = [
+                (page, None if page.is_blank else runtime.device.submit((encoder, runtime.backend.prepare(page))))
+                for page in missing
+            ]
+            new = {page.number: None if future is None else make(page, future.result()) for page, future in waiting}
+        with timed(seconds, "store"), transaction(runtime.engine) as connection:
+            data = {number: None if made is None else made.to_bytes() for number, made in new.items()}
+            queries.put_features(connection, sha256, name, data)
+        pages |= new
+    return pages, not missing

@@ -87,6 +87,9 @@ def retrain(runtime: Runtime, started: Job, request: RetrainRequest) -> job.Done
         _settings_of(runtime.settings.training, request.overrides),
         _captions_of(runtime.settings.training, request, runtime.settings.deciding.class_set),
     )
+    if task.settings.unfreeze_last_blocks:
+        # What is to be refused is refused before documents are looked for.
+        runtime.backend.trainable(task.settings.unfreeze_last_blocks)
     choice = runtime.catalogue.published(task.class_set)
     with _alone(runtime, task.class_set) as alone:
         if not alone:
@@ -133,7 +136,7 @@ def _run(task: _Task, choice: Choice, run: Run) -> job.Done:
             )
             _refuse_the_same(task, labels, mark)
             images = [image for folder in task.captions for image in read_captions(files[folder.file], folder.images)]
-            gathered = _gather(task, heart, labels, images, class_set)
+            gathered = _gather(task, heart, labels, images, class_set, choice)
             dataset = Dataset.part(gathered.examples, task.settings)
             _refuse_too_few(dataset)
             lesson = learn(
@@ -146,6 +149,7 @@ def _run(task: _Task, choice: Choice, run: Run) -> job.Done:
                     encode_texts=runtime.encode_texts,
                     encoder=runtime.encoder,
                     parents=choice.checkpoints,
+                    trainable=runtime.backend.trainable,
                 ),
                 task.settings,
                 skipped=gathered.left_out,
@@ -214,12 +218,17 @@ def _refuse_too_few(dataset: Dataset) -> None:
 
 
 def _gather(
-    task: _Task, heart: "_Heart", labels: list[Label], images: list[CaptionedImage], class_set: ClassSet
+    task: _Task,
+    heart: "_Heart",
+    labels: list[Label],
+    images: list[CaptionedImage],
+    class_set: ClassSet,
+    choice: Choice,
 ) -> Gathered:
     def tell(done: int, total: int) -> None:
         heart.tell(TrainingProgress(phase="collecting", done=done, total=total))
 
-    return gather(task.runtime, labels, images, set(class_set.names), task.settings, tell)
+    return gather(task.runtime, labels, images, set(class_set.names), task.settings, choice, tell)
 
 
 def _judged(

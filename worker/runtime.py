@@ -2,14 +2,14 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from core.answer import Answerer
-from core.backends import Backend, Vectors, make_backend
+from core.backends import Backend, EncodePages, Vectors, make_backend
 from core.errors import RejectedInput
 from core.features import FEATURES
 from core.reading import READER, Reader
@@ -18,6 +18,9 @@ from db.session import make_engine
 from worker.batcher import Batcher
 from worker.catalogue import Catalogue
 from worker.text_vectors import TextVectors
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 log = structlog.get_logger()
 
@@ -57,8 +60,8 @@ class Runtime:
         self.answerer = self.backend.answerer(settings.asking)
         self.answering = reader_of(self.answerer)
         self.reader = Reader(settings.reading, settings.documents)
-        self.device: Batcher[Any, Vectors] = Batcher(
-            self.backend.encode_documents, settings.model.max_batch, on_death=_stop_this_node
+        self.device: Batcher[tuple[EncodePages, Any], Vectors] = Batcher(
+            _encode, settings.model.max_batch, on_death=_stop_this_node
         )
         self.encode_texts = TextVectors(
             self.engine,
@@ -66,7 +69,12 @@ class Runtime:
             lambda texts: self.device.call(lambda: self.backend.encode_texts(texts)),
         )
         self.catalogue = Catalogue(
-            self.engine, self.encode_texts, self.encoder, settings.checkpoints, settings.node.class_refresh
+            self.engine,
+            self.encode_texts,
+            self.encoder,
+            settings.checkpoints,
+            settings.node.class_refresh,
+            self._tuned,
         )
         self._warm_up()
         self.items = ThreadPoolExecutor(settings.node.concurrency, thread_name_prefix="item")
@@ -80,12 +88,24 @@ class Runtime:
         except RejectedInput:
             log.warning("the default class set is not published yet", class_set=class_set)
 
+    def _tuned(self, blocks: "Mapping[str, Tensor]") -> EncodePages:
+        return self.device.call(lambda: self.backend.tuned(blocks))
+
     def close(self) -> None:
         """Finish the device's work and stop the reading processes."""
         self.items.shutdown(cancel_futures=True)
         self.device.close()
         self.reader.close()
         self.engine.dispose()
+
+
+def _encode(batch: Sequence[tuple[EncodePages, Any]]) -> list[Vectors]:
+    """Prepared pages → an array each, all pages of one encoder together."""
+    found: dict[int, Vectors] = {}
+    for encoder in dict.fromkeys(encoder for encoder, _ in batch):
+        own = [place for place, (wanted, _) in enumerate(batch) if wanted == encoder]
+        found |= zip(own, encoder([batch[place][1] for place in own]), strict=True)
+    return [found[place] for place in range(len(batch))]
 
 
 def _stop_this_node() -> None:

@@ -49,7 +49,7 @@ def classify(runtime: Runtime, started: Job, request: ClassifyRequest) -> job.Do
     with timed(seconds, "classes"):
         choice = _choose_classes(runtime, request)
     intake = take_in(runtime, request.document, request.pages or runtime.settings.documents.pages, seconds)
-    encoded = encode(runtime, intake, seconds)
+    encoded = encode(runtime, intake, seconds, choice)
     with timed(seconds, "decide"):
         thresholds = runtime.settings.deciding.thresholds_of(choice.class_set)
         decision = choice.classifier.decide(encoded.pages, thresholds)
@@ -220,7 +220,7 @@ def _document_type(runtime: Runtime, intake: Intake, choice: Choice | None) -> D
             "service; `docintake classes list` shows those that are",
         )
     thresholds = runtime.settings.deciding.thresholds_of(choice.class_set)
-    return DocumentType.of(choice.classifier.decide(encode(runtime, intake, {}).pages, thresholds))
+    return DocumentType.of(choice.classifier.decide(encode(runtime, intake, {}, choice).pages, thresholds))
 
 
 def _outcomes(runtime: Runtime, task_id: str, request: ClassifyManyRequest, retries: int = 0) -> ClassifyManyResult:

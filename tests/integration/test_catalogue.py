@@ -61,7 +61,7 @@ def store(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def catalogue(database: Engine, encoder: Encoder, store: Path) -> Catalogue:
-    return Catalogue(database, encoder, ENCODER, store, REFRESH)
+    return Catalogue(database, encoder, ENCODER, store, REFRESH, Fake().tuned)
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_without_an_old_version_a_database_that_is_away_is_a_transient_failure(
     encoder: Encoder, store: Path, away: Engine
 ) -> None:
     with pytest.raises(TransientFailure):
-        Catalogue(away, encoder, ENCODER, store, REFRESH).published("papers")
+        Catalogue(away, encoder, ENCODER, store, REFRESH, Fake().tuned).published("papers")
 
 
 @pytest.mark.parametrize("error", [ModelFailure("model_failed", "see log"), KeyError("of the model's")])
@@ -164,7 +164,7 @@ def test_many_who_bring_the_same_one_off_classes_at_once_build_them_once(
     catalogue: Catalogue, encoder: Encoder, store: Path
 ) -> None:
     alone = Encoder()
-    Catalogue(catalogue._engine, alone, ENCODER, store, REFRESH).one_off(["bill", "letter"])
+    Catalogue(catalogue._engine, alone, ENCODER, store, REFRESH, Fake().tuned).one_off(["bill", "letter"])
     encoder.holds_up = threading.Event()
     with ThreadPoolExecutor(8) as pool:
         waiting = [pool.submit(catalogue.one_off, ["bill", "letter"]) for _ in range(8)]
@@ -423,7 +423,7 @@ def test_a_checkpoint_whose_row_is_gone_leaves_what_served_serving(
 def test_a_checkpoint_of_another_encoder_leaves_a_set_untrained_and_is_warned_of_once(
     database: Engine, encoder: Encoder, trained: list[int], store: Path
 ) -> None:
-    catalogue = Catalogue(database, encoder, "another", store, REFRESH)
+    catalogue = Catalogue(database, encoder, "another", store, REFRESH, Fake().tuned)
     promote(database, trained[0])
     before = failures()
     with capture_logs() as said:
