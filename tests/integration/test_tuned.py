@@ -1,0 +1,110 @@
+"""A checkpoint with blocks of its own, on a node with the real encoder: trained, promoted, serving."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing
+from typing import Any
+
+import pytest
+from conftest import Serving
+from node import wait_until
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from core.classify import Classifier
+from core.contract import CLASSIFY, CORRECT, RETRAIN, ClassifyResult, RetrainResult
+from core.errors import RejectedInput
+from core.settings import Broker, Database, Documents, Model, Node, Reading, Settings, Thresholds
+from db.session import transaction
+from worker import checkpoints, class_sets, features
+from worker.runtime import Runtime
+
+DESKS = {"freight": "parcel crate lorry pallet", "ward": "nurse doctor clinic patient"}
+RUN = {"unfreeze_last_blocks": 1, "epochs": 2, "min_new_labels": 4, "test_share": 0.4}
+
+
+@pytest.fixture(scope="module")
+def real(
+    fresh_database: Callable[[], AbstractContextManager[str]],
+    redis_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Serving]:
+    """A runtime with `ocr_text`, and labels of two desks."""
+    inbox = tmp_path_factory.mktemp("inbox")
+    with fresh_database() as url:
+        settings = Settings(
+            data_dir=tmp_path_factory.mktemp("data"),
+            broker=Broker(url=SecretStr(redis_url)),
+            database=Database(url=SecretStr(url)),
+            documents=Documents(roots=(str(inbox),)),
+            reading=Reading(processes=1),
+            model=Model(backend="ocr_text"),
+            node=Node(concurrency=4, class_refresh=0.2),
+        )
+        with closing(Runtime(settings, "test-node")) as runtime:
+            serving = Serving(runtime, inbox, runtime.engine)
+            serving.publish("desks", **{desk: f"what the {desk} desk does" for desk in DESKS})
+            for desk, words in DESKS.items():
+                for index in range(8):
+                    uri = serving.file(*words.split(), f"case {index}")
+                    serving.run(CORRECT, {"document": uri, "label": desk, "class_set": "desks", "by": "ann"})
+            yield serving
+
+
+def retrain(serving: Serving, **overrides: Any) -> RetrainResult:
+    result = serving.run(RETRAIN, {"class_set": "desks", "overrides": {**RUN, **overrides}})
+    assert isinstance(result, RetrainResult)
+    return result
+
+
+def classify(serving: Serving, uri: str) -> ClassifyResult:
+    result = serving.run(CLASSIFY, {"document": uri, "class_set": "desks"})
+    assert isinstance(result, ClassifyResult)
+    return result
+
+
+def encoders(serving: Serving) -> dict[str, int]:
+    """What pages were encoded by, and how many."""
+    with transaction(serving.database) as connection:
+        return dict(connection.execute(text("SELECT encoder, count(*) FROM features GROUP BY encoder")).all())
+
+
+def test_more_blocks_than_there_are_are_refused_before_anything_is_done(real: Serving) -> None:
+    with pytest.raises(RejectedInput, match="nothing_to_unfreeze"):
+        retrain(real, unfreeze_last_blocks=7)
+
+
+def test_what_blocks_learned_serves_and_is_made_of_a_page_once(real: Serving) -> None:
+    result = retrain(real)
+    assert result.labels == 16
+    assert result.checkpoint is not None
+    with transaction(real.database) as connection:
+        checkpoints.promote(connection, "desks", [result.checkpoint], "ann", force=True)
+    document, other = (real.file(*words.split()) for words in DESKS.values())
+    wait_until(lambda: classify(real, document).checkpoint == str(result.checkpoint), "the checkpoint serves")
+    (key,) = real.runtime.catalogue.published("desks").encoders
+    tuned = features.name_of(real.runtime.encoder, key)
+    first, again = classify(real, other), classify(real, other)
+    assert (first.cached, again.cached) == (False, True)
+    assert first.probabilities == again.probabilities
+    assert encoders(real) == {real.runtime.encoder: 18, tuned: 2}
+
+    # The gate measures what serves: the documents that judge are looked at through its blocks as well.
+    second = retrain(real, seed=1)
+    assert second.metrics["accuracy_before"] == result.metrics["accuracy_after"]
+    judging = real.runtime.catalogue.published("desks")
+    assert encoders(real)[tuned] > 2
+
+    with transaction(real.database) as connection:
+        version = class_sets.find(connection, "desks")
+        untrained = judging.classifier.with_learned(())
+
+        def replayed(classifier: Classifier) -> class_sets.Replay:
+            return class_sets.replay(connection, version, classifier, Thresholds(), real.runtime.encoder)
+
+        assert replayed(judging.classifier).unchanged == 2
+        encoder = real.runtime.encoder
+        found = checkpoints.compare(connection, "desks", judging.classifier, untrained, Thresholds(), encoder)
+        assert (found.documents, found.without_features) == (2, ())
+        connection.execute(text("DELETE FROM features WHERE encoder = :tuned"), {"tuned": tuned})
+        found = checkpoints.compare(connection, "desks", judging.classifier, untrained, Thresholds(), encoder)
+        assert len(found.without_features) == len(replayed(judging.classifier).without_features) == 2
