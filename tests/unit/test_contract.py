@@ -7,12 +7,14 @@ import subprocess
 import sys
 import uuid
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pydantic_core
 import pytest
 from celery import Celery
+from node import disconnect
 from pydantic import ValidationError
 
 from core import contract
@@ -76,8 +78,11 @@ class Queue:
 
 
 @pytest.fixture
-def queue(redis_url: str) -> Queue:
-    return Queue(redis_url)
+def queue(redis_url: str) -> Iterator[Queue]:
+    queue = Queue(redis_url)
+    yield queue
+    for client in (queue.client, IntakeClient(queue.app)):
+        disconnect(client)
 
 
 def test_a_document_may_be_given_as_a_plain_uri() -> None:
