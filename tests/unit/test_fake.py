@@ -1,6 +1,8 @@
 import numpy as np
+import pytest
 
 from core.backends import make_backend
+from core.errors import ModelFailure, RejectedInput
 from core.page import Line, Page
 
 
@@ -23,3 +25,10 @@ def test_the_fake_backend_gives_each_page_its_parts() -> None:
     page = Page(1, 1000, 1400, "ocr", (Line("INVOICE", (0, 0, 300, 60)), Line("Total 4.00", (0, 90, 200, 110))))
     first, second = backend.encode_documents([backend.prepare(page)] * 2)
     assert first.shape == (len(backend.prepare(page)), second.shape[1])
+
+
+def test_the_fake_backend_has_no_blocks_that_could_learn() -> None:
+    with pytest.raises(RejectedInput, match="nothing_to_unfreeze"):
+        make_backend("fake").trainable(1)
+    with pytest.raises(ModelFailure, match="checkpoint_unusable"):
+        make_backend("fake").tuned({})
