@@ -5,19 +5,21 @@ So are the checkpoints that decide with them.
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from prometheus_client import REGISTRY
 from sqlalchemy import Engine
 from structlog.testing import capture_logs
-from trained import ENCODER, features, keep, learned
+from trained import ENCODER, features, keep, learned, report
 
-from core.backends import Vectors
+from core.backends import EncodePages, Vectors
 from core.backends.fake import Fake
 from core.class_set import ClassSet, DocumentClass
 from core.errors import ModelFailure, RejectedInput, TransientFailure
@@ -406,6 +408,47 @@ def test_a_node_that_starts_without_a_sound_file_goes_by_descriptions_alone(
     assert says(untrained) == expected(untrained)
     file.write_bytes(whole)
     assert refreshed(catalogue).checkpoints == (trained[0],)
+
+
+def with_blocks(database: Engine, store: Path) -> int:
+    """A checkpoint with a block of its own."""
+    own = replace(learned(1), blocks={"layers.0.weight": torch.ones(2)})
+    with transaction(database) as connection:
+        kept = checkpoints.keep(
+            connection, store, own, report(), run_id=None, class_version_id=None, fingerprint="f" * 64
+        )
+    return kept.id
+
+
+def test_an_encoder_with_a_checkpoints_own_blocks_is_made_once(
+    database: Engine, encoder: Encoder, trained: list[int], store: Path
+) -> None:
+    made: list[list[str]] = []
+
+    def tuned(blocks: Mapping[str, Any]) -> EncodePages:
+        made.append(list(blocks))
+        return Fake().encode_texts  # type: ignore[return-value] # never called
+
+    catalogue = Catalogue(database, encoder, ENCODER, store, REFRESH, tuned)
+    checkpoint = with_blocks(database, store)
+    promote(database, checkpoint)
+    (key,) = catalogue.published("papers").encoders
+    promote(database, trained[0], checkpoint)
+    together = refreshed(catalogue)
+    assert (list(together.encoders), together.classifier.keys_of_encoders) == ([key], {key})
+    assert made == [["layers.0.weight"]]
+    promote(database, trained[0])
+    assert refreshed(catalogue).encoders == {}
+
+
+def test_blocks_that_this_encoder_has_not_leave_what_served_serving(
+    database: Engine, catalogue: Catalogue, trained: list[int], store: Path
+) -> None:
+    promote(database, trained[0])
+    first, before = catalogue.published("papers"), failures()
+    promote(database, with_blocks(database, store))
+    assert refreshed(catalogue) is first
+    assert failures() - before == 1
 
 
 def test_a_checkpoint_whose_row_is_gone_leaves_what_served_serving(
