@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from celery import current_task
@@ -19,7 +19,6 @@ from core.errors import RejectedInput, TransientFailure
 from core.settings import CaptionsFolder, Training
 from core.training.captions import CaptionedImage, read_captions
 from core.training.dataset import Dataset, differ_in_labels_alone, fingerprint
-from core.training.lesson import Lesson, Subject, learn
 from db import queries
 from db.queries import Job, Label, Run
 from db.session import transaction
@@ -27,6 +26,9 @@ from worker import checkpoints, class_sets, job
 from worker.catalogue import Choice
 from worker.examples import Gathered, gather
 from worker.runtime import Runtime
+
+if TYPE_CHECKING:
+    from core.training.lesson import Lesson
 
 log = structlog.get_logger()
 
@@ -119,6 +121,9 @@ def recall(runtime: Runtime, task_id: str, _request: RetrainRequest) -> RetrainR
 
 
 def _run(task: _Task, choice: Choice, run: Run) -> job.Done:
+    # torch: only for those who train.
+    from core.training import lesson as training
+
     runtime, seconds = task.runtime, dict[str, float]()
     with _Heart(task, run) as heart:
         try:
@@ -126,6 +131,7 @@ def _run(task: _Task, choice: Choice, run: Run) -> job.Done:
                 labels = queries.latest_labels(connection, task.class_set, run.labels_up_to)
                 version = class_sets.find(connection, task.class_set, choice.version)
                 class_set = class_sets.read(connection, version)
+                serving = _serving(connection, task.class_set)
             files = {folder.file: fetch_bytes(folder.file, runtime.settings.documents) for folder in task.captions}
             mark = fingerprint(
                 [(label.sha256, label.label) for label in labels],
@@ -139,9 +145,9 @@ def _run(task: _Task, choice: Choice, run: Run) -> job.Done:
             gathered = _gather(task, heart, labels, images, class_set, choice)
             dataset = Dataset.part(gathered.examples, task.settings)
             _refuse_too_few(dataset)
-            lesson = learn(
+            lesson = training.learn(
                 dataset,
-                Subject(
+                training.Subject(
                     class_set=class_set,
                     version=version.number,
                     classifier=choice.classifier.with_learned(()),
@@ -165,7 +171,7 @@ def _run(task: _Task, choice: Choice, run: Run) -> job.Done:
             return _ended(task, run, result, None)
     seconds["train"] = round(lesson.report.seconds, 3)
     log.info("trained", class_set=task.class_set, run=run.id, accepted=lesson.report.accepted, **seconds)
-    return _judged(task, run, choice, version.id, lesson, mark, len(gathered.examples), seconds)
+    return _judged(task, run, serving, version.id, lesson, mark, len(gathered.examples), seconds)
 
 
 def _begin(task: _Task) -> Run:
@@ -234,9 +240,9 @@ def _gather(
 def _judged(
     task: _Task,
     run: Run,
-    choice: Choice,
+    serving: tuple[int, ...],
     version_id: int,
-    lesson: Lesson,
+    lesson: "Lesson",
     mark: str,
     labels: int,
     seconds: dict[str, float],
@@ -254,9 +260,8 @@ def _judged(
             class_version_id=version_id,
             fingerprint=mark,
         )
-        serving = queries.serving(connection, task.class_set)
-        unchanged = tuple(serving.checkpoints if serving else ()) == choice.checkpoints
-        promoted = report.accepted and unchanged
+        # Promoted only over what it was compared with.
+        promoted = report.accepted and _serving(connection, task.class_set) == serving
         reasons = list(report.reasons)
         if promoted:
             checkpoints.promote(connection, task.class_set, [kept.id], BY)
@@ -274,6 +279,10 @@ def _judged(
         return _end(connection, task, run, result, mark)
 
     return job.Done(store, seconds)
+
+
+def _serving(connection: Connection, class_set: str) -> tuple[int, ...]:
+    return tuple(item.id for item in checkpoints.serving(connection, class_set))
 
 
 def _ended(task: _Task, run: Run, result: RetrainResult, mark: str | None) -> job.Done:

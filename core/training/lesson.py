@@ -269,16 +269,21 @@ def _rehearse(room: _Room, dataset: Dataset, names: Sequence[str]) -> tuple[_Reh
     watched = np.concatenate([seen, unseen])
     familiar = np.array([familiarity.of(room.corpus.sketches[row]) for row in watched])
 
+    before = _macro(room.corpus.base[unseen], labels[unseen])
+
     def logits_of(model: VisionLanguageAlignment) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         logits = room.settled(model, watched, labelled, familiar)
         return logits[: len(seen)], logits[len(seen) :]
 
     def watch(model: VisionLanguageAlignment) -> Watched:
         of_seen, of_unseen = logits_of(model)
-        losses = [
-            cross_entropy(part, labels[rows]) for part, rows in ((of_seen, seen), (of_unseen, unseen)) if len(rows)
-        ]
-        return Watched(sum(losses) / len(losses), _macro(of_seen, labels[seen]), _macro(of_unseen, labels[unseen]))
+        after = _macro(of_unseen, labels[unseen])
+        return Watched(
+            loss=cross_entropy(of_seen, labels[seen]) if len(seen) else cross_entropy(of_unseen, labels[unseen]),
+            seen_accuracy=_macro(of_seen, labels[seen]),
+            unseen_accuracy=after,
+            kept=min(1.0, after / before) if before and after is not None else None,
+        )
 
     course = room.course("rehearsal")
     room.run(course, train, settings.epochs, watch)
@@ -289,7 +294,7 @@ def _rehearse(room: _Room, dataset: Dataset, names: Sequence[str]) -> tuple[_Reh
         mix=course.best.mix,
         temperature=fit_temperature(of_seen, labels[seen]),
         held_out=tuple(names[index] for index in held_out),
-        unseen_before=_macro(room.corpus.base[unseen], labels[unseen]),
+        unseen_before=before,
         unseen_after=_macro(of_unseen, labels[unseen]),
     )
     return rehearsed, course.history

@@ -22,21 +22,27 @@ MIXES: Final = (0.25, 0.5, 0.75, 1.0)
 """Weights of what was trained against where it started (WiSE-FT, Wortsman et al. 2022, arXiv:2109.01903)."""
 PACE_OF_BLOCKS: Final = 0.01
 """Their learning rate as a share of the alignment's."""
+FEWEST_STEPS, SMALLEST_BATCH = 4, 8
+"""Steps that an epoch has at least, as long as a batch has that many documents on average."""
 _SEEDS: Final[dict[Phase, int]] = {"rehearsal": 1, "training": 2}
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """How a model does on documents that it does not learn from; a figure of no documents is None."""
+    """How a model does on documents that it does not learn from; a figure of no documents is None.
+
+    `kept`: the share of their accuracy that classes held out still have; None where there was none to keep.
+    """
 
     loss: float
     seen_accuracy: float | None
     unseen_accuracy: float | None
+    kept: float | None = None
 
     @property
     def score(self) -> tuple[float, float]:
-        """Better is larger: the harmonic mean of both accuracies, then the loss."""
-        known = [value for value in (self.seen_accuracy, self.unseen_accuracy) if value is not None]
+        """Better is larger: the harmonic mean of seen accuracy and of what unseen classes kept, then the loss."""
+        known = [value for value in (self.seen_accuracy, self.kept) if value is not None]
         mean = 0.0 if not known or min(known) == 0 else len(known) / sum(1 / value for value in known)
         return round(mean, 6), -self.loss
 
@@ -106,6 +112,7 @@ class Course:
             "loss": self.best.watched.loss,
             "seen_accuracy": self.best.watched.seen_accuracy,
             "unseen_accuracy": self.best.watched.unseen_accuracy,
+            "kept": self.best.watched.kept,
         }
         history = [record.model_dump(mode="json") for record in self.history]
         return {"phase": self.phase, "epoch": self.epoch, "best": best, "history": history}
@@ -150,7 +157,8 @@ def run(
     bit by bit, on one machine's CPU, whether or not it was interrupted. Raises ModelFailure(`training_diverged`).
     """
     device = texts.device
-    steps = math.ceil(len(rows) / settings.batch)
+    # A few documents are taken in more steps, or an epoch would hardly be one.
+    steps = max(math.ceil(len(rows) / settings.batch), min(FEWEST_STEPS, math.ceil(len(rows) / SMALLEST_BATCH)))
     captions = torch.from_numpy(np.ascontiguousarray(corpus.caption_vectors)).to(device)
     while course.epoch < epochs and not _stale(course, settings.patience):
         start = time.perf_counter()

@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from core.contract import CLASSIFY, CORRECT, RETRAIN, ClassifyResult, RetrainResult, TrainingProgress
 from core.errors import ModelFailure, RejectedInput, TransientFailure
+from core.training import lesson
 from db import queries
 from db.session import transaction
 from worker import checkpoints, retrain
@@ -146,14 +147,14 @@ def test_a_second_run_of_a_set_is_skipped_while_one_goes_on(
 ) -> None:
     label(serving, desks)
     entered, leave = threading.Event(), threading.Event()
-    learn = retrain.learn
+    learn = lesson.learn
 
     def slow(*args: Any, **options: Any) -> Any:
         entered.set()
         assert leave.wait(60)
         return learn(*args, **options)
 
-    monkeypatch.setattr(retrain, "learn", slow)
+    monkeypatch.setattr(lesson, "learn", slow)
     results: list[RetrainResult] = []
     first = threading.Thread(target=lambda: results.append(run(serving, desks)))
     first.start()
@@ -169,7 +170,7 @@ def test_a_second_run_of_a_set_is_skipped_while_one_goes_on(
 def test_somebody_may_cancel_a_run(serving: Serving, desks: str, monkeypatch: pytest.MonkeyPatch) -> None:
     label(serving, desks)
     task_id = uuid.uuid4().hex
-    learn = retrain.learn
+    learn = lesson.learn
 
     def cancelled(*args: Any, report: Any, **options: Any) -> Any:
         with transaction(serving.database) as connection:
@@ -182,7 +183,7 @@ def test_somebody_may_cancel_a_run(serving: Serving, desks: str, monkeypatch: py
 
         return learn(*args, report=until_heard, **options)
 
-    monkeypatch.setattr(retrain, "learn", cancelled)
+    monkeypatch.setattr(lesson, "learn", cancelled)
     result = run(serving, desks, task_id)
     assert (result.status, result.reasons) == ("cancelled", ["bob asked for it"])
     assert run_of(serving, task_id).state == "cancelled"
@@ -227,7 +228,7 @@ def test_a_run_that_fails_says_so_and_makes_way(
     label(serving, desks)
     task_id = uuid.uuid4().hex
     with monkeypatch.context() as patched:
-        patched.setattr(retrain, "learn", lambda *_, **__: 1 / 0)
+        patched.setattr(lesson, "learn", lambda *_, **__: 1 / 0)
         with pytest.raises(ModelFailure, match="unexpected"):
             run(serving, desks, task_id)
     assert run_of(serving, task_id).state == "failed"

@@ -172,14 +172,16 @@ def test_a_mix_lies_between_the_start_and_the_weights() -> None:
 @pytest.mark.parametrize(
     ("better", "worse"),
     [
-        (Watched(2.0, 0.6, 0.6), Watched(1.0, 0.9, 0.4)),
-        (Watched(1.0, 0.6, 0.6), Watched(2.0, 0.6, 0.6)),
+        (Watched(2.0, 0.6, 0.5, 0.6), Watched(1.0, 0.9, 0.3, 0.4)),
+        (Watched(1.0, 0.6, 0.5, 0.6), Watched(2.0, 0.6, 0.5, 0.6)),
         (Watched(2.0, 0.7, None), Watched(1.0, 0.6, None)),
         (Watched(1.0, None, None), Watched(2.0, None, None)),
-        (Watched(2.0, 0.1, 0.1), Watched(1.0, 1.0, 0.0)),
+        (Watched(2.0, 0.1, 0.1, 0.1), Watched(1.0, 1.0, 0.0, 0.0)),
+        # Where nothing of unseen classes was told before, nothing can be kept of it.
+        (Watched(2.0, 0.7, 0.0, None), Watched(1.0, 0.6, 0.0, None)),
     ],
 )
-def test_what_is_good_at_both_seen_and_unseen_classes_scores_best(better: Watched, worse: Watched) -> None:
+def test_what_learns_seen_classes_and_keeps_unseen_ones_scores_best(better: Watched, worse: Watched) -> None:
     assert better.score > worse.score
 
 
@@ -256,6 +258,23 @@ def test_weights_decay_and_the_scale_does_not() -> None:
     assert "log_scale" in kept
 
 
+@pytest.fixture
+def one_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An epoch is one step where a batch has room for all documents."""
+    monkeypatch.setattr("core.training.loop.FEWEST_STEPS", 1)
+
+
+@pytest.mark.parametrize(("documents", "steps"), [(6, 1), (12, 2), (24, 3), (40, 4), (200, 4)])
+def test_a_few_documents_are_taken_in_several_steps(documents: int, steps: int) -> None:
+    examples = [*documents_of("bill", documents // 2), *documents_of("card", documents - documents // 2)]
+    corpus, settings = corpus_of(examples, CLASSES), SETTINGS.model_copy(update={"batch": 64})
+    course = course_of(settings)
+    run(course, corpus, np.arange(documents), TEXTS, settings, 1, None, lambda _: None)
+    (taken, *_) = (int(state["step"]) for state in course.optimizer.state.values())
+    assert taken == steps
+
+
+@pytest.mark.usefixtures("one_step")
 def test_blocks_learn_a_hundred_times_more_slowly() -> None:
     # The first step of Adam moves every weight by the learning rate, whatever its gradient.
     settings = SETTINGS.model_copy(update={"batch": 64, "warmup": 0, "weight_decay": 0})
@@ -268,6 +287,7 @@ def test_blocks_learn_a_hundred_times_more_slowly() -> None:
     assert moved["adapter.2.weight"] == pytest.approx(1e-2, rel=0.01)
 
 
+@pytest.mark.usefixtures("one_step")
 def test_the_gradient_is_clipped() -> None:
     def moved(clip: float) -> float:
         # After one step the second moments are the squares of the gradients, times a thousandth.

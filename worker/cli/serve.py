@@ -44,6 +44,7 @@ def worker(
     from worker.log import configure_log
 
     configure_log()
+    from worker import metrics
     from worker.app import make_app, mark_ready
 
     trains = QUEUES[RETRAIN] in queues.split(",")
@@ -54,6 +55,8 @@ def worker(
         )
     settings = Settings.load(context.obj)
     app = make_app(settings, trains=trains)
+    if not trains:
+        metrics.serve(settings)
     if ready_file is not None:
         mark_ready(app, ready_file)
     node = name or f"{queues.replace(',', '-')}@%h"
