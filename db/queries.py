@@ -401,6 +401,16 @@ def interrupted_jobs(connection: Connection, task: str, silent_for: float) -> li
     return [Job(**row._mapping) for row in rows]
 
 
+def lock_job(connection: Connection, task_id: str) -> bool:
+    """Be the only one at work on a job, for as long as the connection lives; False: somebody else is.
+
+    The lock is the session's, as that of `lock_training`.
+    """
+    key = func.hashtextextended(f"docintake job {task_id}", 0)
+    mine: bool = connection.execute(select(func.pg_try_advisory_lock(key))).scalar_one()
+    return mine
+
+
 # Documents, their pages and features
 
 

@@ -219,11 +219,12 @@ def _job_task(held: _Held, settings: Settings, name: str) -> Callable[..., dict[
         if args:
             # Refused as every other field that no request has, so that this too leaves a row.
             payload["args"] = args
-        kind = JOBS[name]
-        if name == RETRAIN:
-            kind = trainer.as_run(kind, task, settings.training.time_limit)
         try:
-            result = job.run(held.get(), kind, task.request.id, payload)
+            runtime, kind = held.get(), JOBS[name]
+            if name == RETRAIN:
+                result = trainer.run(runtime, kind, task, payload, settings.training.time_limit)
+            else:
+                result = job.run(runtime, kind, task.request.id, payload)
         except TransientFailure as error:
             # What has a row must end: its message does not expire any more.
             raise _again(task, error, settings.node.retry_delay, expires=None) from None

@@ -1,17 +1,21 @@
 """A node that trains: one run at a time, each in a child process of its own, which is gone after it."""
 
 import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 import structlog
 from celery import Task
-from celery.exceptions import SoftTimeLimitExceeded
+from celery.exceptions import Ignore, SoftTimeLimitExceeded
 from kombu.exceptions import OperationalError
 from redis import RedisError
 
 from core.contract import Wire
 from core.errors import ModelFailure
+from db import queries
 from db.queries import Job
+from db.session import transaction
 from worker import job
 from worker.runtime import Runtime
 
@@ -47,12 +51,29 @@ def task_options(time_limit: float) -> dict[str, Any]:
     }
 
 
-def as_run(kind: job.Kind[Any], task: Task, time_limit: float) -> job.Kind[Any]:
-    """The kind of job as a trainer does it: its message is acknowledged as soon as its row says that it has started.
+def run(runtime: Runtime, kind: job.Kind[Any], task: Task, payload: Mapping[str, Any], time_limit: float) -> Wire:
+    """`job.run` as a trainer does it: by one process at a time.
 
-    A run may take longer than Redis waits for an acknowledgement. From there on the row speaks for it, and the reaper
-    sends it again should its process die.
+    The message is acknowledged as soon as the job's row says that it has started: a run may take longer than Redis
+    waits for that. From there on the row speaks for it, and the reaper sends it again should its process die. Raises
+    Ignore where another process is at it: this message came a second time.
     """
+    with _alone(runtime, task.request.id) as alone:
+        if not alone:
+            log.info("another process is at this run", task_id=task.request.id)
+            raise Ignore
+        return job.run(runtime, _as_run(kind, task, time_limit), task.request.id, payload)
+
+
+@contextmanager
+def _alone(runtime: Runtime, task_id: str) -> Iterator[bool]:
+    with transaction(runtime.engine.execution_options(isolation_level="AUTOCOMMIT")) as connection:
+        # Never back into the pool with its lock.
+        connection.detach()
+        yield queries.lock_job(connection, task_id)
+
+
+def _as_run(kind: job.Kind[Any], task: Task, time_limit: float) -> job.Kind[Any]:
 
     def work(runtime: Runtime, started: Job, request: Wire) -> job.Done:
         _acknowledge(task)

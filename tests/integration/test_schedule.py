@@ -195,7 +195,7 @@ def test_two_beats_have_a_run_done_once_a_slot(office: Office) -> None:
         for beat in beats:
             status, seconds = beat.terminate()
             print(f"beat stopped in {seconds:.1f} s")
-            assert (status, seconds < 5) == (0, True)
+            assert (status, seconds < 20) == (0, True)
         assert [process.terminate()[0] for process in (trainer, node)] == [0, 0]
         assert not node.lines("chore failed")
         assert not trainer.lines("Received unregistered task")
@@ -270,5 +270,5 @@ def test_beat_outlives_a_broker_that_goes_away(office: Office) -> None:
             time.sleep(3)
             status, seconds = beat.terminate()
             print(f"without a broker beat stopped in {seconds:.1f} s")
-            assert (status, seconds < 10) == (0, True)
+            assert (status, seconds < 20) == (0, True)
     shutil.rmtree(folder)

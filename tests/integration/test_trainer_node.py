@@ -52,6 +52,11 @@ class School:
         task = self.client._app.send_task(RETRAIN, kwargs=payload, queue="retrain", priority=3)
         return Run(Handle(task, RetrainResult), folder, self.database)
 
+    def send_again(self, run: "Run") -> None:
+        job = run.job()
+        assert job
+        self.client._app.send_task(RETRAIN, kwargs=job.request, queue="retrain", priority=3, task_id=job.task_id)
+
     def reap(self) -> None:
         self.client._app.send_task(REAP, queue="classify")
 
@@ -173,6 +178,25 @@ def test_a_run_lets_its_trainer_stop_and_is_gone_on_with_by_the_next_one(school:
         assert second.terminate()[0] == 0
     assert run.outcome() == ("succeeded", 2, 1)
     assert waiting.outcome() == ("succeeded", 1, 0)
+
+
+def test_a_run_that_is_sent_twice_is_done_once_however_many_trainers_there_are(school: School) -> None:
+    with school.trainer("one") as one, school.trainer("other") as other:
+        one.until_ready()
+        other.until_ready()
+        run = school.send()
+        run.until_started()
+        school.send_again(run)
+        wait_until(
+            lambda: one.lines("another process is at this run") + other.lines("another process is at this run"),
+            "the second message's end",
+        )
+        assert not run.handle.ready()
+        run.finish()
+        school.send_again(run)
+        wait_until(lambda: (school.queued(), school.held()) == (0, 0), "the third message's end")
+    assert run.outcome() == ("succeeded", 1, 0)
+    assert len(run.starts()) == 1
 
 
 def test_a_run_that_takes_too_long_fails_and_its_trainer_goes_on(school: School) -> None:

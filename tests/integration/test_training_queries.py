@@ -194,6 +194,18 @@ def test_a_set_is_trained_by_one_connection_at_a_time(database: Engine) -> None:
         second.detach()
 
 
+def test_a_job_is_worked_on_by_one_connection_at_a_time(database: Engine) -> None:
+    with database.connect() as first, database.connect() as second:
+        assert queries.lock_job(first, "t")
+        assert queries.lock_job(second, "another")
+        first.commit()
+        assert not queries.lock_job(second, "t")
+        first.detach()
+        first.close()
+        assert queries.lock_job(second, "t")
+        second.detach()
+
+
 @pytest.mark.parametrize("state", [state for state in RUN_ENDS if state != "failed"])
 def test_a_run_that_has_ended_is_neither_opened_nor_resumed_nor_changed(
     connection: Connection, state: RunEnd
