@@ -76,7 +76,7 @@ def _head(report: TrainingReport, title: str) -> str:
         "Class set": f"{report.class_set}, version {report.class_version}",
         "Encoder": report.encoder,
         "Learned from": f"{_counted(sum(report.labels.values()), 'label')} of {len(report.labels)} classes",
-        "Weights": f"{report.interpolation:.0%} trained, {1 - report.interpolation:.0%} as served before",
+        "Weights": f"{report.interpolation:.0%} trained, {1 - report.interpolation:.0%} untrained",
         "Temperature": f"{report.temperature:.3g}",
         "Took": _duration(report.seconds),
     }

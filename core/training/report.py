@@ -107,7 +107,7 @@ class TrainingReport(_Kept):
     unseen_before: float | None = Field(description="Macro accuracy of the held-out classes before the rehearsal.")
     unseen_after: float | None = Field(description="… and after it, never having seen them.")
     temperature: float
-    interpolation: float = Field(description="Weight of the trained weights against those served before, in [0, 1].")
+    interpolation: float = Field(description="Weight of the trained weights against those it began with, in [0, 1].")
     accepted: bool
     reasons: tuple[str, ...] = Field(description="Why it was accepted or not.")
     settings: dict[str, Any]

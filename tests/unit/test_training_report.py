@@ -183,7 +183,7 @@ def test_the_page_holds_every_figure() -> None:
     assert page.count("<svg") >= 6
     for said in (
         *("checkpoint 7", "✓ Accepted", "macro accuracy rose enough", "office, version 4", "small-encoder@1f"),
-        *("59 labels of 3 classes", "65% trained, 35% as served before", "1.37", "1 h 2 min"),
+        *("59 labels of 3 classes", "65% trained, 35% untrained", "1.37", "1 h 2 min"),
         *("60.0% → 60.0%", "= unchanged", "50.0% → 50.0%", "51.2% → 63.4% ▲ 12.2 points", "3 → 3 of 5 documents"),
         *("1 min 15 s", "1.500 1.100 0.400 1.750 81.5% 62.5% 2e-05 21.50", "2 ★", "chosen: epoch 2"),
         *("letter taken for invoice: 1 of 2", "letter, right: 2 of 2"),
