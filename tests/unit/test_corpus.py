@@ -59,6 +59,12 @@ def test_the_documents_of_a_class_take_turns() -> None:
     assert max(often[row] for row in range(2, 60)) == 1
 
 
+def test_of_a_class_with_more_documents_than_turns_others_come_up_each_time() -> None:
+    labels = [0] * 2 + [1] * 58
+    first, second = (set(drawn(labels, seed=seed)) for seed in (1, 2))
+    assert len(first - second) > 5
+
+
 def test_only_the_given_documents_are_drawn() -> None:
     labels = [0, 1, 2] * 10
     rows = [row for row in range(30) if labels[row] != 1][:13]

@@ -75,13 +75,12 @@ def test_classes_that_words_part_perfectly_give_finite_numbers(classes: int, sha
     assert shared / 30 < familiarity.middle < 1
 
 
-def test_many_documents_of_one_class_do_not_move_the_middle() -> None:
-    def middle(counts: tuple[int, int]) -> float:
-        own = [
-            with_words([0, *range(10 + 20 * label, 13 + 20 * label)])
-            for label in (0, 1)
-            for _ in range(counts[label])
-        ]
-        return Familiarity.fit(own, [label for label in (0, 1) for _ in range(counts[label])]).middle
+def test_classes_of_a_single_document_do_not_move_the_middle() -> None:
+    def middle(singles: int) -> float:
+        # Two of three words are shared within a class, and one by all.
+        own = [with_words([0, 10 + label, 20 + 2 * label + copy]) for label in (0, 1) for copy in (0, 1)]
+        own += [with_words([0, 100 + 2 * label, 101 + 2 * label]) for label in range(singles)]
+        return Familiarity.fit(own, [0, 0, 1, 1, *range(2, 2 + singles)]).middle
 
-    assert middle((2, 300)) == pytest.approx(middle((2, 2)), abs=1e-3)
+    assert middle(0) == pytest.approx(0.5, abs=0.01)
+    assert middle(300) == pytest.approx(0.5, abs=0.01)

@@ -143,6 +143,12 @@ def test_a_watched_run_ends_when_nothing_got_better_for_so_long() -> None:
     assert course.epoch == 5
 
 
+def test_of_equals_the_first_is_kept_and_the_least_of_it() -> None:
+    course = go_on(course_of(), watch=lambda model: Watched(1.0, 0.5, None))
+    assert course.best is not None
+    assert (course.best.epoch, course.best.mix) == (1, MIXES[0])
+
+
 def test_the_best_weights_are_those_of_the_best_epoch_and_mix() -> None:
     figures = iter([1, 2, 3, 4, 5, 9, 6, 5, 1, 1, 1, 1])
     kept: list[dict[str, torch.Tensor]] = []
