@@ -252,22 +252,30 @@ def test_without_validation_documents_all_epochs_are_trained_and_half_of_it_is_k
     assert (report.unseen_before, report.unseen_after) == (None, None)
 
 
+def contradicting() -> tuple[Example, ...]:
+    """Validation documents that are labelled as bills are cards, and cards bills."""
+    other = {"bill": "card", "card": "bill"}
+    own = examples("bill", "card", numbers=range(50, 53))
+    return tuple(replace(example, label=other[example.label]) for example in own)
+
+
 def test_a_rehearsal_that_only_makes_things_worse_is_followed_for_one_epoch_and_a_quarter_of_it(
     tmp_path: Path,
 ) -> None:
-    # They are labelled as the descriptions mislead, and the training documents are not.
-    other = {"bill": "card", "card": "bill"}
-    contradicting = tuple(
-        replace(example, label=other[example.label]) for example in examples("bill", "card", numbers=range(50, 53))
-    )
+    # Descriptions mislead in the same way.
     settings = SETTINGS.model_copy(update={"patience": 2})
-    dataset = Dataset(examples("bill", "card"), contradicting, TEST)
-    one = lesson(tmp_path / "state", dataset, settings=settings)
+    one = lesson(tmp_path / "state", Dataset(examples("bill", "card"), contradicting(), TEST), settings=settings)
     phases = [(record.phase, record.epoch) for record in one.report.history]
     assert phases == [("rehearsal", 1), ("rehearsal", 2), ("rehearsal", 3), ("training", 1)]
     assert (one.report.chosen_epoch, one.report.interpolation) == (1, 0.25)
     trained, _ = checkpoints.read(tmp_path / "state")
     torch.testing.assert_close(one.learned.model.state_dict()["words"], 0.25 * trained["training.model.words"])
+
+
+def test_who_was_sure_and_wrong_in_the_rehearsal_is_less_sure_afterwards(tmp_path: Path) -> None:
+    dataset = Dataset(examples("bill", "card"), contradicting(), TEST)
+    one = lesson(tmp_path / "state", dataset, described(MISLEADING.names), SHORT)
+    assert one.report.temperature == one.learned.temperature > 2
 
 
 def test_without_validation_documents_classes_held_out_still_say_when_to_stop(tmp_path: Path) -> None:
