@@ -166,7 +166,13 @@ class VisionLanguageAlignment(nn.Module):
 
     def gain_of(self, encoded: Tensor, documents: Documents, texts: Tensor) -> Tensor:
         """`gain` of documents that are `encoded` already."""
-        fits = self.scale * (encoded.float() @ self.encode_texts(texts).float().T)
+        adapted = self.encode_texts(texts)
+        # Logits are differences of near numbers: half precision is too coarse for them.
+        with torch.autocast(encoded.device.type, enabled=False):
+            return self._gain(encoded.float(), adapted.float(), documents, texts)
+
+    def _gain(self, encoded: Tensor, adapted: Tensor, documents: Documents, texts: Tensor) -> Tensor:
+        fits = self.scale * (encoded @ adapted.T)
         if not self.shape.shared:
             return fits
         base = documents.tokens if documents.base is None else documents.base
@@ -261,6 +267,8 @@ class Learned:
             model = VisionLanguageAlignment(Shape(**about["shape"]))
             model.load_state_dict(under(_MODEL, tensors))
             anchors = np.ascontiguousarray(tensors["familiarity.anchors"].float().numpy())
+            if not about["temperature"] > 0 or not all(tensor.isfinite().all() for tensor in tensors.values()):
+                raise ValueError("no numbers to decide by")
             familiarity = Familiarity(anchors, **about["familiarity"])
             learned = cls(
                 model.eval(),

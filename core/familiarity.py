@@ -37,6 +37,8 @@ class Familiarity:
         kept = _evenly(labels)
         matrix = np.stack([sketches[index].bag() for index in kept])
         matrix /= np.maximum(1e-6, np.linalg.norm(matrix, axis=1, keepdims=True))
+        # As coarse as checkpoints keep it, so that what is measured is what is served.
+        matrix = matrix.astype(np.float16).astype(np.float32)
         label = np.asarray(labels)[kept]
         alike = matrix @ matrix.T
         same = label[:, None] == label[None, :]
@@ -56,8 +58,10 @@ class Familiarity:
 def _evenly(labels: Sequence[int]) -> NDArray[np.int64]:
     """Which documents are kept: as many of each class, the first ones, up to ANCHORS in all."""
     label = np.asarray(labels)
-    share = max(1, ANCHORS // len(np.unique(label)))
-    return np.sort(np.concatenate([np.flatnonzero(label == name)[:share] for name in np.unique(label)]))
+    # Two of a class at least, or none would be seen to be alike; of very many classes, those that come first.
+    names = np.unique(label)[: ANCHORS // 2]
+    share = max(2, ANCHORS // len(names))
+    return np.sort(np.concatenate([np.flatnonzero(label == name)[:share] for name in names]))
 
 
 def _logistic(near: Vectors, far: Vectors) -> tuple[float, float]:
@@ -81,5 +85,7 @@ def _logistic(near: Vectors, far: Vectors) -> tuple[float, float]:
         solution -= step * min(1.0, 20 / max(1e-9, float(np.abs(step).max())))
         if np.abs(step).max() < 1e-8:
             break
-    steepness = float(max(solution[0], 1e-3))
-    return steepness, float(-solution[1] / steepness)
+    if solution[0] <= 0:
+        # Documents of one class are no more alike than others are: words tell nothing here.
+        return 1.0, 2.0
+    return float(solution[0]), float(-solution[1] / solution[0])

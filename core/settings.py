@@ -177,7 +177,7 @@ class Training(Section):
     epochs: int = Field(default=30, ge=1, description="At most.")
     patience: int = Field(default=6, ge=1, description="Epochs without a better one after which a rehearsal stops.")
     batch: int = Field(default=64, ge=2, description="Documents.")
-    learning_rate: float = Field(default=3e-3, gt=0, description="The highest, after the warm-up.")
+    learning_rate: float = Field(default=1e-3, gt=0, description="The highest, after the warm-up.")
     warmup: float = Field(default=0.1, ge=0, lt=1, description="Share of the steps over which the rate rises.")
     weight_decay: float = Field(default=0.01, ge=0, description="Of weights; not of scale, biases and norms.")
     gradient_clip: float = Field(default=1.0, gt=0, description="Largest norm of the gradient.")

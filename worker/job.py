@@ -18,6 +18,8 @@ RequestT = TypeVar("RequestT", bound=Wire)
 
 log = structlog.get_logger()
 
+STOPPING: Final = "node_stopping"
+"""Code of the TransientFailure of a job whose node stops: however often that happens, it goes on elsewhere."""
 _FAULTS: Final = 10
 """Faults of a request that its refusal names; the rest are counted."""
 
@@ -72,7 +74,7 @@ def run(
             result = done.store(connection) if mine else None
     except TransientFailure as error:
         retries = max(retries, job.retries)
-        if retries >= runtime.settings.node.max_retries and error.code != UNAVAILABLE:
+        if retries >= runtime.settings.node.max_retries and error.code not in (UNAVAILABLE, STOPPING):
             _end_without_result(runtime, kind, task_id, _worn_out(error))
         else:
             with transaction(runtime.engine) as connection:

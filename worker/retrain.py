@@ -34,8 +34,11 @@ log = structlog.get_logger()
 
 BY: Final = "retrain"
 """Who promotes what passed the gate."""
-_FIXED: Final = {"store", "captions", "heartbeat", "silent_for", "time_limit"}
-"""Settings of the deployment, not of a run."""
+_FIXED: Final = {
+    *("store", "captions", "heartbeat", "silent_for", "time_limit"),
+    *("validation_share", "test_share"),
+}
+"""Settings of the deployment, not of a run: what judges one run must not have taught another."""
 
 
 class _Skip(Exception):
@@ -135,7 +138,7 @@ def _run(task: _Task, choice: Choice, run: Run) -> job.Done:
             files = {folder.file: fetch_bytes(folder.file, runtime.settings.documents) for folder in task.captions}
             mark = fingerprint(
                 [(label.sha256, label.label) for label in labels],
-                files.values(),
+                [f"{folder.images}\n".encode() + files[folder.file] for folder in task.captions],
                 class_set,
                 runtime.encoder,
                 task.settings,
@@ -319,7 +322,7 @@ def _skipped(task: _Task, why: str) -> job.Done:
 @contextmanager
 def _alone(runtime: Runtime, class_set: str) -> Iterator[bool]:
     """Whether nobody else trains this set: held until the block ends, or this process does."""
-    with runtime.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+    with transaction(runtime.engine.execution_options(isolation_level="AUTOCOMMIT")) as connection:
         # The lock is the connection's: closed with it, and never back into the pool.
         connection.detach()
         yield queries.lock_training(connection, class_set)

@@ -57,9 +57,11 @@ def read_captions(content: bytes, images: str) -> list[CaptionedImage]:
     for image, own in by_image.items():
         if len({entry.label for entry in own}) > 1:
             raise RejectedInput("bad_captions", f"image {image!r} is said to be of more than one class")
+    # A plain path is taken as it stands; a URI is decoded.
+    place = quote if ":" in images else str
     return [
         CaptionedImage(
-            f"{images.rstrip('/')}/{quote(image)}", tuple(dict.fromkeys(entry.caption for entry in own)), own[0].label
+            f"{images.rstrip('/')}/{place(image)}", tuple(dict.fromkeys(entry.caption for entry in own)), own[0].label
         )
         for image, own in by_image.items()
     ]
@@ -68,7 +70,7 @@ def read_captions(content: bytes, images: str) -> list[CaptionedImage]:
 def augmented(captions: tuple[str, ...], item: DocumentClass, least: int) -> list[str]:
     """The captions, and as many more, made of what its class says, as they are fewer than `least`."""
     made = chain(
-        prompts_of(item), (f"{item.words} with the words {phrase}" for phrase in item.wording), item.captions
+        item.captions, prompts_of(item), (f"{item.words} with the words {phrase}" for phrase in item.wording)
     )
     own = list(dict.fromkeys([*captions, *made]))
     wanted = max(least, len(captions))

@@ -41,11 +41,13 @@ class Dataset:
         """At most `max_samples_per_class` of each class, parted by `part_of`."""
         parts: dict[Part, list[Example]] = {"train": [], "validation": [], "test": []}
         taken: Counter[str] = Counter()
-        for example in sorted(examples, key=lambda example: example.document_id):
+        # By other digits than those that say the part: else a class over the limit would have documents of one part.
+        for example in sorted(examples, key=lambda example: example.document_id[8:]):
             taken[example.label] += 1
             if taken[example.label] <= settings.max_samples_per_class:
                 parts[part_of(example.document_id, settings)].append(example)
-        return cls(tuple(parts["train"]), tuple(parts["validation"]), tuple(parts["test"]))
+        ordered = {part: tuple(sorted(own, key=lambda example: example.document_id)) for part, own in parts.items()}
+        return cls(ordered["train"], ordered["validation"], ordered["test"])
 
     @property
     def labels(self) -> dict[str, int]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from core import checkpoints
-from core.alignment import Learned, Shape, VisionLanguageAlignment, settle
+from core.alignment import ALIGNMENT, Learned, Shape, VisionLanguageAlignment, settle
 from core.backends import nothing_to_unfreeze
 from core.class_set import ClassSet
 from core.classify import Classifier, EncodeTexts
@@ -27,7 +27,7 @@ from core.familiarity import Familiarity
 from core.settings import Training
 from core.training.calibration import cross_entropy, fit_temperature
 from core.training.corpus import Corpus, Rows
-from core.training.dataset import Dataset, Example
+from core.training.dataset import LEARNING, Dataset, Example
 from core.training.gate import judge
 from core.training.loop import Course, Watched, run
 from core.training.report import EpochRecord, Phase, TrainingReport, flips_of, measure
@@ -183,6 +183,9 @@ class _Saved:
             }
             course.restore(own, about)
 
+    def forget(self) -> None:
+        self._tensors, self._about = {}, {}
+
     def save(self, course: Course) -> None:
         self._tensors = {name: tensor for name, tensor in self._tensors.items() if not name.startswith(course.phase)}
         self._tensors |= {f"{course.phase}.{name}": tensor for name, tensor in course.tensors().items()}
@@ -217,7 +220,13 @@ class _Room:
         count = self.settings.unfreeze_last_blocks
         blocks = self._trainable(count) if count else None
         course = Course.begin(phase, self._shape, self.settings, self._device, blocks)
-        self._saved.resume(course, self._device)
+        try:
+            self._saved.resume(course, self._device)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            log.warning("the saved lesson does not fit this code, it begins anew", error=type(error).__name__)
+            self._saved.forget()
+            blocks = self._trainable(count) if count else None
+            course = Course.begin(phase, self._shape, self.settings, self._device, blocks)
         return course
 
     def run(
@@ -374,5 +383,6 @@ def _macro(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> float | No
 
 def _key(examples: Sequence[Example], subject: Subject, settings: Training) -> str:
     said = [f"{example.document_id} {example.label} {example.captions}" for example in examples]
-    parts = [*said, subject.class_set.digest, subject.encoder, settings.model_dump_json()]
+    learning = settings.model_dump_json(include=LEARNING)
+    parts = [*said, ALIGNMENT, subject.class_set.digest, subject.encoder, learning]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

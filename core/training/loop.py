@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.alignment import Shape, VisionLanguageAlignment, decayed, under
+from core.alignment import LARGEST, Shape, VisionLanguageAlignment, decayed, under
 from core.errors import ModelFailure
 from core.settings import Training
 from core.training.corpus import Corpus, Rows, balanced
@@ -180,6 +180,10 @@ def run(
             )
         course.epoch += 1
         watched = _look(course, watch) if watch else None
+        if watched is not None and not math.isfinite(watched.loss):
+            raise ModelFailure(
+                "training_diverged", f"after epoch {course.epoch} documents have no logits; lower `learning_rate`"
+            )
         course.history.append(
             EpochRecord(
                 phase=course.phase,
@@ -238,6 +242,9 @@ def _step(
     torch.autograd.backward(loss)
     nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
     course.optimizer.step()
+    with torch.no_grad():
+        # Beyond its bounds it would have no gradient, and never come back.
+        model.log_scale.clamp_(0, math.log(LARGEST))
     return loss.item(), between_captions.item(), between_classes.item()
 
 

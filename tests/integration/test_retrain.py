@@ -22,7 +22,7 @@ WORDS = {
     "south": "nurse ward doctor clinic",
     "east": "tenant lease flat rent",
 }
-QUICK = {"epochs": 8, "min_new_labels": 4, "test_share": 0.3}
+QUICK = {"epochs": 8, "min_new_labels": 4, "learning_rate": 0.01}
 
 
 @pytest.fixture

@@ -121,3 +121,11 @@ def test_whatever_else_is_learned_from_changes_the_fingerprint(changed: dict[str
 def test_nothing_else_changes_the_fingerprint(changed: dict[str, Any]) -> None:
     assert printed(**changed) == printed()
     assert not differ_in_labels_alone(printed(**changed), printed())
+
+
+def test_a_class_of_very_many_documents_keeps_some_for_each_part() -> None:
+    dataset = Dataset.part(examples("bill", 2000), Training(max_samples_per_class=100))
+    sizes = [len(dataset.train), len(dataset.validation), len(dataset.test)]
+    assert sum(sizes) == 100
+    assert sizes[0] > 40
+    assert min(sizes) > 8
