@@ -233,10 +233,8 @@ class Learned:
 
     def bind(self, names: Sequence[str], texts: Vectors) -> "Aligned":
         """Ready to serve these classes; `texts`: (classes, text width) as the encoder gives them."""
-        with torch.inference_mode():
-            known = torch.from_numpy(np.ascontiguousarray(texts, dtype=np.float32))
-            after = self.model.encode_texts(known).numpy()
-        return Aligned(self, np.array([name in self.labelled for name in names]), known, after)
+        known = torch.from_numpy(np.ascontiguousarray(texts, dtype=np.float32))
+        return Aligned(self, np.array([name in self.labelled for name in names]), known)
 
     def tensors(self) -> dict[str, Tensor]:
         return {
@@ -307,8 +305,6 @@ class Aligned:
     learned: Learned
     labelled: NDArray[np.bool_]
     texts: Tensor
-    after: Vectors
-    """(classes, text width): what the texts have become."""
 
     @property
     def temperature(self) -> float:
