@@ -223,6 +223,7 @@ def test_a_run_whose_process_is_killed_is_sent_again_and_ends_once(school: Schoo
         print(f"the next run was taken after {time.monotonic() - killed:.1f} s")
         waiting.finish()
         assert not run.handle.ready()
+        time.sleep(school.settings.training.silent_for)
         school.reap()
         run.until_started(2)
         run.finish()

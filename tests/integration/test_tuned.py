@@ -13,13 +13,13 @@ from sqlalchemy import text
 from core.classify import Classifier
 from core.contract import CLASSIFY, CORRECT, RETRAIN, ClassifyResult, RetrainResult
 from core.errors import RejectedInput
-from core.settings import Broker, Database, Documents, Model, Node, Reading, Settings, Thresholds
+from core.settings import Broker, Database, Documents, Model, Node, Reading, Settings, Thresholds, Training
 from db.session import transaction
 from worker import checkpoints, class_sets, features
 from worker.runtime import Runtime
 
 DESKS = {"freight": "parcel crate lorry pallet", "ward": "nurse doctor clinic patient"}
-RUN = {"unfreeze_last_blocks": 1, "epochs": 2, "min_new_labels": 4, "test_share": 0.4}
+RUN = {"unfreeze_last_blocks": 1, "epochs": 2, "min_new_labels": 4}
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,7 @@ def real(
             documents=Documents(roots=(str(inbox),)),
             reading=Reading(processes=1),
             model=Model(backend="ocr_text"),
+            training=Training(test_share=0.4),
             node=Node(concurrency=4, class_refresh=0.2),
         )
         with closing(Runtime(settings, "test-node")) as runtime:
