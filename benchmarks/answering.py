@@ -32,7 +32,7 @@ def questions(folder: Path) -> dict[str, Any]:
     """Seconds from a file to its answers, reading included: medians over invoices as scans and as PDFs."""
     settings = Settings.load()
     limits = settings.documents.model_copy(update={"roots": (str(folder),)})
-    backend = make_backend(settings.model.backend)
+    backend = make_backend(settings.model)
     backend.load(settings.model.device)
     answerer = backend.answerer(settings.asking)
     reader = Reader(settings.reading, limits)

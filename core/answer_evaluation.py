@@ -152,12 +152,12 @@ def evaluate_questions(
     if not directory.is_dir():
         raise RejectedInput("no_documents", f"there is no folder {directory}")
     limits = settings.documents.model_copy(update={"roots": (str(directory.resolve()),)})
-    backend = make_backend(settings.model.backend)
+    backend = make_backend(settings.model)
     backend.load(settings.model.device)
     answerer = backend.answerer(settings.asking)
     classes = ClassSet.from_yaml(DEFAULT_CLASSES)
     thresholds = settings.deciding.thresholds_of(classes.name)
-    classifier = cache(lambda: Classifier.build(classes, backend.encode_texts))
+    classifier = cache(lambda: Classifier(backend.zero_shot(classes, backend.encode_texts)))
     reader = Reader(settings.reading, limits)
 
     def document_type(pages: Sequence[Page]) -> DocumentType:

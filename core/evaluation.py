@@ -117,7 +117,7 @@ def evaluate_folder(directory: Path, class_set: ClassSet, settings: Settings, pr
     Raises RejectedInput(`no_documents`), ModelFailure.
     """
     documents, backend = read_folder(directory, settings, progress)
-    classifier = Classifier.build(class_set, backend.encode_texts)
+    classifier = Classifier(backend.zero_shot(class_set, backend.encode_texts))
     thresholds = settings.deciding.thresholds_of(class_set.name)
 
     def judge(document: KnownDocument) -> Judged:
@@ -138,7 +138,7 @@ def read_folder(directory: Path, settings: Settings, progress: Progress) -> tupl
     """
     files = files_in(directory)
     limits = settings.documents.model_copy(update={"roots": (str(directory.resolve()),)})
-    backend = make_backend(settings.model.backend)
+    backend = make_backend(settings.model)
     backend.load(settings.model.device)
     reader, device = Reader(settings.reading, limits), Lock()
 

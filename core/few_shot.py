@@ -169,7 +169,7 @@ def compare(
     inside = [document for document in distinct if document.truth in class_set.names]
     others = [document for document in inside if document.truth not in chosen]
     outside = [document for document in distinct if document.truth not in class_set.names]
-    classifier = Classifier.build(class_set, backend.encode_texts)
+    classifier = Classifier(backend.zero_shot(class_set, backend.encode_texts))
     subject = Subject(
         class_set,
         0,

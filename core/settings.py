@@ -63,9 +63,30 @@ class Reading(Section):
 
 
 class Model(Section):
-    backend: str = Field(default="ocr_text", description="`ocr_text` or `fake`.")
-    device: str = Field(default="cpu")
-    max_batch: int = Field(default=32, gt=0, description="Pages encoded together.")
+    backend: str = Field(default="ocr_text", description="`ocr_text`, `internvl`, `dual_encoder` or `fake`.")
+    device: str = Field(default="cpu", description="`cpu`, `cuda`, `cuda:1`; `auto`: a GPU where there is one.")
+    weights: str | None = Field(
+        default=None,
+        description="Folder of a checkpoint, or its name in the hub's cache on this machine, for backends that bring "
+        "none: `OpenGVLab/InternVL3-1B-hf`. Nothing is downloaded.",
+    )
+    text_weights: str | None = Field(
+        default=None,
+        description="The same of the sentence encoder beside it: `sentence-transformers/all-mpnet-base-v2`.",
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="Of the weights; `auto`: float32 on a CPU, and half of that on a GPU."
+    )
+    compile: bool = Field(
+        default=False, description="Have torch compile the vision tower: a slow start, then faster."
+    )
+    tiles: int = Field(default=4, ge=1, description="Tiles that a page is cut into, at most, to tell its type.")
+    fuse_text: bool = Field(default=False, description="Learn from the text on a page beside what it looks like.")
+    subtract_prior: bool = Field(
+        default=True, description="Take from a class's likelihood what it would have on a blank page."
+    )
+    max_batch: int = Field(default=32, gt=0, description="Pages or questions that the device works on together.")
+    max_tiles: int = Field(default=64, gt=0, description="Tiles that the device works on together.")
 
 
 class Thresholds(Section):

@@ -31,6 +31,7 @@ from core.extraction.signals import SIGNALS, signals_of
 from core.extraction.signals import Asked as Signalled
 from core.field import LEXICON
 from core.question import understand
+from core.settings import Model
 from samples.composed import Asked, Composition, compose
 from samples.rendered import rendered
 
@@ -237,7 +238,7 @@ _encode: Callable[[Sequence[str]], Vectors]
 
 def _start() -> None:
     global _encode  # noqa: PLW0603 - one a process, as the pool has it
-    backend = make_backend("ocr_text")
+    backend = make_backend(Model(backend="ocr_text"))
     backend.load("cpu")
     torch.set_num_threads(1)
     _encode = backend.encode_texts

@@ -13,14 +13,16 @@ from core.backends import Vectors, make_backend
 from core.backends.fake import DIMENSIONS
 from core.class_set import ClassSet
 from core.classify import Classifier
+from core.descriptions import Descriptions
 from core.features import Features, features_of
 from core.page import Line, Page
+from core.settings import Model
 from core.training.corpus import Corpus
 from core.training.dataset import Example
 
 # Models this small are slower on several threads, above all beside other processes.
 torch.set_num_threads(1)
-BACKEND = make_backend("fake")
+BACKEND = make_backend(Model(backend="fake"))
 
 
 def words_of_class(label: str, count: int = 10) -> list[str]:
@@ -85,7 +87,7 @@ def described(names: Sequence[str], told_as: dict[str, str] | None = None) -> Cl
 
 @cache
 def classifier_of(class_set: ClassSet) -> Classifier:
-    return Classifier.build(class_set, BACKEND.encode_texts)
+    return Classifier(Descriptions.build(class_set, BACKEND.encode_texts))
 
 
 def corpus_of(examples: Sequence[Example], class_set: ClassSet, least_captions: int = 4) -> Corpus:

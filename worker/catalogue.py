@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from sqlalchemy import Engine
 
-from core.backends import EncodePages, Vectors
+from core.backends import EncodePages
 from core.class_set import ClassSet
 from core.classify import Classifier
 from core.errors import ModelFailure, RejectedInput
+from core.zero_shot import ZeroShot
 from db import queries
 from db.queries import Checkpoint, Promotion
 from db.session import transaction
@@ -37,7 +38,7 @@ class Choice:
     """A classifier and where its classes came from: a version of a class set, or (all None) the request itself.
 
     `checkpoints` are those that decide as well; without any the classifier goes by descriptions alone. `encoders`, by
-    key, are those that pages have to be tuned by for it, since blocks of theirs learned too.
+    key, are those that pages have to be seen by for it, beside the backend's own.
     """
 
     classifier: Classifier
@@ -84,21 +85,21 @@ class Catalogue:
     A set's published version and its promoted checkpoints are looked up again once they are older than `refresh`
     seconds, by one task while others go on with what there is. A version's embeddings are made once, and a
     checkpoint's file in `store` is read once. What cannot be loaded leaves the old one serving, and where there is
-    none, descriptions alone. `encoder` names what documents' features are made with here, and `tuned` makes it see
-    by a checkpoint's own blocks, as `Backend.tuned` does.
+    none, descriptions alone. `zero_shot` makes classes of a class set, `encoder` names what documents' features are
+    made with here, and `tuned` makes it see by a checkpoint's own blocks, as `Backend.tuned` does.
     """
 
     def __init__(
         self,
         engine: Engine,
-        encode_texts: Callable[[Sequence[str]], Vectors],
+        zero_shot: Callable[[ClassSet], ZeroShot],
         encoder: str,
         store: Path,
         refresh: float,
         tuned: "Callable[[Mapping[str, Tensor]], EncodePages]",
     ) -> None:
         self._engine = engine
-        self._encode_texts = encode_texts
+        self._zero_shot = zero_shot
         self._encoder = encoder
         self._store = store
         self._refresh = refresh
@@ -117,7 +118,8 @@ class Catalogue:
                 self._one_off.popitem(last=False)
         with kept.lock:
             if kept.choice is None:
-                kept.choice = Choice(Classifier.build(class_set, self._encode_texts))
+                classifier = Classifier(self._zero_shot(class_set))
+                kept.choice = Choice(classifier, encoders=classifier.zero_shot.encoders)
             return kept.choice
 
     def published(self, class_set: str) -> Choice:
@@ -176,7 +178,7 @@ class Catalogue:
                 return before
             content = class_sets.read(connection, version)
             promoted = queries.get_checkpoints(connection, wanted)
-        untrained = before.classifier if before is not None else Classifier.build(content, self._encode_texts)
+        untrained = before.classifier if before is not None else Classifier(self._zero_shot(content))
         classifier = self._taught(untrained, served, promotion, promoted)
         serving = tuple(served.learned)
         if before is not None and before.checkpoints == serving:
@@ -189,7 +191,8 @@ class Catalogue:
             checkpoints=serving,
         )
         metrics.ACTIVE_CHECKPOINT.labels(class_set).set(max(serving, default=0))
-        return Choice(classifier, class_set, version.number, version.id, serving, served.encoders)
+        encoders = {**classifier.zero_shot.encoders, **served.encoders}
+        return Choice(classifier, class_set, version.number, version.id, serving, encoders)
 
     def _taught(
         self, classifier: Classifier, served: _Published, promotion: Promotion | None, promoted: Sequence[Checkpoint]

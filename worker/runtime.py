@@ -54,7 +54,7 @@ class Runtime:
             statement_timeout=settings.database.statement_timeout,
             pool_size=settings.node.concurrency,
         )
-        self.backend = make_backend(settings.model.backend)
+        self.backend = make_backend(settings.model)
         self.backend.load(settings.model.device)
         self.encoder = encoder_of(self.backend)
         self.answerer = self.backend.answerer(settings.asking)
@@ -70,7 +70,7 @@ class Runtime:
         )
         self.catalogue = Catalogue(
             self.engine,
-            self.encode_texts,
+            lambda class_set: self.backend.zero_shot(class_set, self.encode_texts),
             self.encoder,
             settings.checkpoints,
             settings.node.class_refresh,

@@ -8,12 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.answer import Answerer
+from core.class_set import ClassSet
 from core.errors import RejectedInput
 from core.page import Page
-from core.settings import Asking
+from core.picture import Pixels
+from core.settings import Asking, Model
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from core.zero_shot import EncodeTexts, ZeroShot
 
 Vectors = NDArray[np.float32]
 EncodePages = Callable[[Sequence[Any]], Sequence[Vectors]]
@@ -30,17 +34,25 @@ class Backend(Protocol):
     fingerprint: str
     """Names the weights and the code that make features: features of another fingerprint are of another space."""
 
+    needs_pixels: bool
+    """Whether pages are seen by their pixels: if not, what the reader read is enough."""
+
     def load(self, device: str) -> None:
         """Load the weights once, before any other call. Raises ModelFailure if they are not the pinned ones."""
 
-    def prepare(self, page: Page) -> Any:
-        """What `encode_documents` needs of one page that is not blank."""
+    def prepare(self, page: Page, pixels: Pixels | None = None) -> Any:
+        """What encoders of pages need of one that is not blank; its pixels come along if they are needed."""
 
     def encode_documents(self, batch: Sequence[Any]) -> list[Vectors]:
         """Prepared pages → one (parts, dimensions) array each."""
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         """Texts → (texts, dimensions)."""
+
+    def zero_shot(self, class_set: ClassSet, encode_texts: "EncodeTexts") -> "ZeroShot":
+        """How it tells these classes apart by their descriptions. `encode_texts` does what its own does, and may
+        remember: pass the same function again, such as a bound method.
+        """
 
     def answerer(self, asking: Asking) -> Answerer:
         """Its way of answering questions. Called once, after `load`. Raises ModelFailure if it cannot be loaded."""
@@ -72,9 +84,10 @@ def nothing_to_unfreeze(blocks: int) -> NoReturn:
     )
 
 
-def make_backend(name: str) -> Backend:
-    """The backend of that name, not loaded yet. Only its own file is imported."""
+def make_backend(settings: Model) -> Backend:
+    """The backend that the settings name, not loaded yet. Only its own file is imported."""
+    name = settings.backend
     if name not in _BACKENDS:
         raise RejectedInput("unknown_backend", f"no backend is called {name!r}; there are {', '.join(_BACKENDS)}")
     module, _, attribute = _BACKENDS[name].partition(":")
-    return cast(Backend, getattr(import_module(module), attribute)())
+    return cast(Backend, getattr(import_module(module), attribute)(settings))

@@ -9,12 +9,16 @@ import numpy as np
 
 from core.answer import Answerer
 from core.backends import EncodePages, Vectors, nothing_to_unfreeze
+from core.class_set import ClassSet
+from core.descriptions import Descriptions
 from core.errors import ModelFailure
 from core.extraction.extractor import Extractor
 from core.features import part_texts
 from core.field import lexicon_of
 from core.page import Page
-from core.settings import Asking
+from core.picture import Pixels
+from core.settings import Asking, Model
+from core.zero_shot import EncodeTexts
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,13 +29,15 @@ DIMENSIONS: Final = 256
 class Fake:
     """Bags of hashed words as unit vectors: texts that share words are near, and nothing more is known of them."""
 
-    def __init__(self) -> None:
+    needs_pixels = False
+
+    def __init__(self, _settings: Model | None = None) -> None:
         self.fingerprint = f"fake-{DIMENSIONS}"
 
     def load(self, device: str) -> None:
         """Nothing to load."""
 
-    def prepare(self, page: Page) -> list[str]:
+    def prepare(self, page: Page, pixels: Pixels | None = None) -> list[str]:
         return part_texts(page)
 
     def encode_documents(self, batch: Sequence[list[str]]) -> list[Vectors]:
@@ -46,6 +52,9 @@ class Fake:
                 row[0] = 1
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors
+
+    def zero_shot(self, class_set: ClassSet, encode_texts: EncodeTexts) -> Descriptions:
+        return Descriptions.build(class_set, encode_texts)
 
     def answerer(self, asking: Asking) -> Answerer:
         return Extractor(self.fingerprint, self.encode_texts, lexicon_of(asking.fields))

@@ -10,12 +10,16 @@ import numpy as np
 
 from core.answer import Answerer
 from core.backends import EncodePages, Vectors, nothing_to_unfreeze
+from core.class_set import ClassSet
+from core.descriptions import Descriptions
 from core.errors import ModelFailure
 from core.extraction.extractor import Extractor
 from core.features import part_texts
 from core.field import lexicon_of
 from core.page import Page
-from core.settings import Asking
+from core.picture import Pixels
+from core.settings import Asking, Model
+from core.zero_shot import EncodeTexts
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -30,7 +34,9 @@ WEIGHTS_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4f
 class OcrText:
     """Sentence vectors (384 dimensions, mean-pooled, 256 tokens a part) of a page's parts."""
 
-    def __init__(self) -> None:
+    needs_pixels = False
+
+    def __init__(self, _settings: Model) -> None:
         self.fingerprint = f"ocr_text-minilm-{WEIGHTS_SHA256[:12]}"
         self._model: SentenceTransformer | None = None
 
@@ -68,7 +74,7 @@ class OcrText:
         except (ImportError, OSError, RuntimeError, ValueError) as error:
             raise ModelFailure("model_unloadable", f"MiniLM cannot be loaded on {device}: {error}") from error
 
-    def prepare(self, page: Page) -> list[str]:
+    def prepare(self, page: Page, pixels: Pixels | None = None) -> list[str]:
         return part_texts(page)
 
     def encode_documents(self, batch: Sequence[list[str]]) -> list[Vectors]:
@@ -82,6 +88,9 @@ class OcrText:
         vectors = np.asarray(model.encode(list(texts), batch_size=32, show_progress_bar=False), dtype=np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors
+
+    def zero_shot(self, class_set: ClassSet, encode_texts: EncodeTexts) -> Descriptions:
+        return Descriptions.build(class_set, encode_texts)
 
     def answerer(self, asking: Asking) -> Answerer:
         return Extractor(self.fingerprint, self.encode_texts, lexicon_of(asking.fields))

@@ -12,10 +12,11 @@ from torch import Tensor
 from core.alignment import Documents, Shape, VisionLanguageAlignment
 from core.backends import Vectors
 from core.class_set import ClassSet
-from core.classify import Classifier, EncodeTexts
+from core.classify import Classifier
 from core.sketch import Sketch, sketch_of
 from core.training.captions import augmented
 from core.training.dataset import Example
+from core.zero_shot import EncodeTexts
 
 Rows = NDArray[np.int64]
 """Numbers of examples in a corpus."""

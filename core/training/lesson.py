@@ -20,7 +20,7 @@ from core import checkpoints
 from core.alignment import ALIGNMENT, Learned, Shape, VisionLanguageAlignment, settle
 from core.backends import nothing_to_unfreeze
 from core.class_set import ClassSet
-from core.classify import Classifier, EncodeTexts
+from core.classify import Classifier
 from core.contract import TrainingProgress
 from core.errors import ModelFailure
 from core.familiarity import Familiarity
@@ -31,6 +31,7 @@ from core.training.dataset import LEARNING, Dataset, Example
 from core.training.gate import judge
 from core.training.loop import Course, Watched, run
 from core.training.report import EpochRecord, Phase, TrainingReport, flips_of, measure
+from core.zero_shot import EncodeTexts
 
 log = structlog.get_logger()
 

@@ -19,6 +19,7 @@ from core.backends.fake import Fake
 from core.class_set import ClassSet, DocumentClass
 from core.classify import Classifier
 from core.contract import CLASSIFY, ClassifyResult, DocumentInfo, PageResult, Wire
+from core.descriptions import Descriptions
 from core.features import features_of
 from core.page import Line, Page
 from core.settings import Broker, Database, Documents, Model, Node, Reading, Settings, Thresholds
@@ -71,7 +72,7 @@ def classified(database: Engine) -> Classified:
         sha256 = hashlib.sha256(text.encode()).hexdigest()
         with transaction(database) as connection:
             version = class_sets.find(connection, class_set)
-            classifier = Classifier.build(class_sets.read(connection, version), backend.encode_texts)
+            classifier = Classifier(Descriptions.build(class_sets.read(connection, version), backend.encode_texts))
             decision = classifier.decide([(1, features)], Thresholds())
             queries.start_job(
                 connection, task_id=f"job-{sha256[:8]}", task=CLASSIFY, request={}, external_id=None, node="test"

@@ -22,6 +22,7 @@ from trained import ENCODER, features, keep, learned, report
 from core.backends import EncodePages, Vectors
 from core.backends.fake import Fake
 from core.class_set import ClassSet, DocumentClass
+from core.descriptions import Descriptions
 from core.errors import ModelFailure, RejectedInput, TransientFailure
 from db import queries
 from db.session import make_engine, transaction
@@ -50,6 +51,9 @@ class Encoder:
             assert self.holds_up.wait(30)
         return Fake().encode_texts(texts)
 
+    def zero_shot(self, class_set: ClassSet) -> Descriptions:
+        return Descriptions.build(class_set, self)
+
 
 @pytest.fixture
 def encoder() -> Encoder:
@@ -63,7 +67,7 @@ def store(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def catalogue(database: Engine, encoder: Encoder, store: Path) -> Catalogue:
-    return Catalogue(database, encoder, ENCODER, store, REFRESH, Fake().tuned)
+    return Catalogue(database, encoder.zero_shot, ENCODER, store, REFRESH, Fake().tuned)
 
 
 @pytest.fixture
@@ -134,7 +138,7 @@ def test_without_an_old_version_a_database_that_is_away_is_a_transient_failure(
     encoder: Encoder, store: Path, away: Engine
 ) -> None:
     with pytest.raises(TransientFailure):
-        Catalogue(away, encoder, ENCODER, store, REFRESH, Fake().tuned).published("papers")
+        Catalogue(away, encoder.zero_shot, ENCODER, store, REFRESH, Fake().tuned).published("papers")
 
 
 @pytest.mark.parametrize("error", [ModelFailure("model_failed", "see log"), KeyError("of the model's")])
@@ -166,7 +170,7 @@ def test_many_who_bring_the_same_one_off_classes_at_once_build_them_once(
     catalogue: Catalogue, encoder: Encoder, store: Path
 ) -> None:
     alone = Encoder()
-    Catalogue(catalogue._engine, alone, ENCODER, store, REFRESH, Fake().tuned).one_off(["bill", "letter"])
+    Catalogue(catalogue._engine, alone.zero_shot, ENCODER, store, REFRESH, Fake().tuned).one_off(["bill", "letter"])
     encoder.holds_up = threading.Event()
     with ThreadPoolExecutor(8) as pool:
         waiting = [pool.submit(catalogue.one_off, ["bill", "letter"]) for _ in range(8)]
@@ -429,7 +433,7 @@ def test_an_encoder_with_a_checkpoints_own_blocks_is_made_once(
         made.append(list(blocks))
         return Fake().encode_texts  # type: ignore[return-value] # never called
 
-    catalogue = Catalogue(database, encoder, ENCODER, store, REFRESH, tuned)
+    catalogue = Catalogue(database, encoder.zero_shot, ENCODER, store, REFRESH, tuned)
     checkpoint = with_blocks(database, store)
     promote(database, checkpoint)
     (key,) = catalogue.published("papers").encoders
@@ -466,7 +470,7 @@ def test_a_checkpoint_whose_row_is_gone_leaves_what_served_serving(
 def test_a_checkpoint_of_another_encoder_leaves_a_set_untrained_and_is_warned_of_once(
     database: Engine, encoder: Encoder, trained: list[int], store: Path
 ) -> None:
-    catalogue = Catalogue(database, encoder, "another", store, REFRESH, Fake().tuned)
+    catalogue = Catalogue(database, encoder.zero_shot, "another", store, REFRESH, Fake().tuned)
     promote(database, trained[0])
     before = failures()
     with capture_logs() as said:

@@ -18,6 +18,7 @@ from core.backends.fake import Fake
 from core.class_set import ClassSet, DocumentClass
 from core.classify import Classifier
 from core.contract import ANSWER, CLASSIFY, AnswerResult, ClassifyResult
+from core.descriptions import Descriptions
 from core.errors import ModelFailure, RejectedInput, TransientFailure
 from core.settings import Thresholds
 from db import queries
@@ -65,7 +66,7 @@ def test_what_is_kept_is_read_back_as_it_was(connection: Connection, store: Path
     assert checkpoints.report_of(store, kept) == report(parents=(3, 5))
     assert checkpoints.condition(store, kept) == "ok"
 
-    classifier = Classifier.build(PAPERS, Fake().encode_texts)
+    classifier = Classifier(Descriptions.build(PAPERS, Fake().encode_texts))
     page = features("dear bob\nplease pay the bill")
     expected, found = (checkpoints.taught(classifier, [item]) for item in (learned(), checkpoints.load(store, kept)))
     np.testing.assert_allclose(found.chances([page])[0], expected.chances([page])[0], atol=1e-6)
@@ -223,7 +224,7 @@ def test_a_comparison_finds_what_two_checkpoints_decide_differently(
     texts = ["dear bob", "please pay the bill", "total 12.50", "amount due", "invoice number 4", "kind regards"]
     ids = [classified(text) for text in texts]
     unknown = classified("dear aunt", encoder="an older model")
-    untrained = Classifier.build(PAPERS, Fake().encode_texts)
+    untrained = Classifier(Descriptions.build(PAPERS, Fake().encode_texts))
     a, b = (checkpoints.taught(untrained, [learned(seed)]) for seed in (1, 2))
     with transaction(database) as connection:
         found = checkpoints.compare(connection, "papers", a, b, Thresholds(), ENCODER)

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine
 from core.backends.fake import Fake
 from core.class_set import ClassSet, DocumentClass
 from core.classify import Classifier
+from core.descriptions import Descriptions
 from core.errors import RejectedInput
 from core.settings import PROJECT, Thresholds
 from db import queries
@@ -168,7 +169,7 @@ def replayed(database: Engine, encoder: str = "") -> class_sets.Replay:
     backend = Fake()
     with transaction(database) as connection:
         draft = class_sets.find_draft(connection, "papers")
-        classifier = Classifier.build(class_sets.read(connection, draft), backend.encode_texts)
+        classifier = Classifier(Descriptions.build(class_sets.read(connection, draft), backend.encode_texts))
         return class_sets.replay(connection, draft, classifier, Thresholds(), encoder or encoder_of(backend))
 
 

@@ -14,10 +14,11 @@ from core.alignment import Learned, Shape
 from core.backends import Backend, Vectors, make_backend
 from core.class_set import ClassSet
 from core.classify import Classifier
+from core.descriptions import Descriptions
 from core.errors import ModelFailure, RejectedInput
 from core.features import features_of, page_vector
 from core.page import Line, Page
-from core.settings import Training
+from core.settings import Model, Training
 from core.training.corpus import Corpus
 from core.training.dataset import Dataset, Example
 from core.training.lesson import Subject, learn
@@ -40,12 +41,12 @@ def strange(texts: Sequence[str]) -> Vectors:
     return unit
 
 
-CLASSIFIER = Classifier.build(CLASSES, strange)
+CLASSIFIER = Classifier(Descriptions.build(CLASSES, strange))
 
 
 @pytest.fixture(scope="module")
 def backend() -> Backend:
-    loaded = make_backend("ocr_text")
+    loaded = make_backend(Model(backend="ocr_text"))
     loaded.load("cpu")
     torch.set_num_threads(1)
     return loaded

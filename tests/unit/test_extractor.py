@@ -13,7 +13,7 @@ from core.errors import ModelFailure
 from core.extraction.extractor import LEAST, Extractor
 from core.field import LEXICON
 from core.page import Line, Page
-from core.settings import Asking, FieldSettings
+from core.settings import Asking, FieldSettings, Model
 from samples import render
 
 
@@ -65,7 +65,7 @@ RECEIPT = a_page(
 
 @pytest.fixture(scope="module")
 def backend() -> Backend:
-    loaded = make_backend("ocr_text")
+    loaded = make_backend(Model(backend="ocr_text"))
     loaded.load("cpu")
     return loaded
 

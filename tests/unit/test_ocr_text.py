@@ -8,11 +8,12 @@ import pytest
 from core.backends import Backend, make_backend, ocr_text
 from core.errors import ModelFailure
 from core.page import Line, Page
+from core.settings import Model
 
 
 @pytest.fixture(scope="module")
 def backend() -> Backend:
-    loaded = make_backend("ocr_text")
+    loaded = make_backend(Model(backend="ocr_text"))
     loaded.load("cpu")
     return loaded
 
@@ -44,18 +45,18 @@ def test_weights_that_are_not_the_pinned_ones_are_refused(tmp_path: Path, monkey
     (tmp_path / "model.safetensors").write_bytes(b"something else")
     monkeypatch.setattr(ocr_text, "_folder", lambda: tmp_path)
     with pytest.raises(ModelFailure, match="wrong_weights"):
-        make_backend("ocr_text").load("cpu")
+        make_backend(Model(backend="ocr_text")).load("cpu")
 
 
 def test_missing_weights_are_a_model_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ocr_text, "_folder", lambda: tmp_path)
     with pytest.raises(ModelFailure, match="model_missing"):
-        make_backend("ocr_text").load("cpu")
+        make_backend(Model(backend="ocr_text")).load("cpu")
 
 
 def test_encoding_before_loading_says_so() -> None:
     with pytest.raises(ModelFailure, match="not_loaded"):
-        make_backend("ocr_text").encode_texts(["text"])
+        make_backend(Model(backend="ocr_text")).encode_texts(["text"])
 
 
 def test_importing_the_backend_does_not_import_torch() -> None:
@@ -64,6 +65,6 @@ def test_importing_the_backend_does_not_import_torch() -> None:
 
 
 def test_loading_says_nothing() -> None:
-    code = "from core.backends import make_backend; make_backend('ocr_text').load('cpu')"
+    code = "from core.backends.ocr_text import OcrText; from core.settings import Model; OcrText(Model()).load('cpu')"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     assert (done.stdout, done.stderr) == (b"", b"")

@@ -135,7 +135,7 @@ def _model(settings: "Settings") -> str:
     from core.backends import make_backend
 
     start = time.perf_counter()
-    backend = make_backend(settings.model.backend)
+    backend = make_backend(settings.model)
     backend.load(settings.model.device)
     dimensions = backend.encode_texts(["a letter"]).shape[1]
     backend.answerer(settings.asking)

@@ -18,7 +18,7 @@ def loaded(settings: "Settings") -> "Backend":
     from core.backends import make_backend
 
     with errors().status("Loading the model…"):
-        backend = make_backend(settings.model.backend)
+        backend = make_backend(settings.model)
         backend.load(settings.model.device)
     return backend
 
@@ -28,4 +28,5 @@ def classifier_of(class_set: "ClassSet", engine: "Engine", backend: "Backend") -
     from core.classify import Classifier
     from worker.text_vectors import TextVectors
 
-    return Classifier.build(class_set, TextVectors(engine, backend.fingerprint, backend.encode_texts))
+    encode_texts = TextVectors(engine, backend.fingerprint, backend.encode_texts)
+    return Classifier(backend.zero_shot(class_set, encode_texts))

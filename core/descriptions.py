@@ -1,0 +1,225 @@
+"""Classes as their descriptions have them, for encoders that see pages by what is written on them.
+
+A page is scored against every class and against every genre of the lexicon, by sentence vectors and by the words that
+are printed on it. A class stands for what its own words say and, beyond that, for the best of the genres that
+it resembles. Genres that no class resembles compete as "none of these".
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from math import log
+from types import MappingProxyType
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.backends import EncodePages, Vectors
+from core.class_set import ClassSet, DocumentClass
+from core.features import STOPWORDS, Features, mark_key, phrase_keys, words_of
+from core.genres import KIND, Genre, genres, resemblance
+from core.prompts import prompts_of
+from core.zero_shot import EncodeTexts, Scores
+
+COSINE: Final = 15.0
+"""Weight of a cosine beside the words: one rare word counts 1."""
+PROMINENCE: Final = 2.0
+"""A term that stands out entirely counts this much more than one in running text."""
+PRINTED: Final = 1.0
+"""Weight of a term that is printed on a genre."""
+SHORT, LONG = 20, 300
+"""Words on a page between which a match counts the less, the longer the page is: it may be chance."""
+NAME, WORDING, NAME_WORD, DESCRIPTION_WORD = 1.5, 0.5, 0.6, 0.3
+"""Weights of what a class says of itself. Its wording adds to what the genres have, which mostly know it already."""
+ORIGINAL: Final = 2.0
+"""Bonus of a class that is seen by its own words alone, since these are fewer than a genre's."""
+RIVALRY: Final = 2.0
+"""How strongly a genre prefers the class that resembles it most."""
+FLOOR: Final = 10.0
+"""Score of "nothing known", which competes with classes and genres."""
+TEMPERATURE: Final = 1.1
+"""Makes probabilities of scores: the one number that was fitted, over many class sets; see docs/decisions.md."""
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptions:
+    """A ZeroShot.
+
+    Columns are what pages are scored against: G genres by how they look, the same G by what they are called and
+    mean, then C classes by what they are called and mean.
+    """
+
+    names: tuple[str, ...]
+    vectors: Vectors
+    """(2 G + C, dimensions), unit rows."""
+    keys: NDArray[np.uint32]
+    """(terms,), sorted."""
+    table: Vectors
+    """(terms, 2 G + C): what a term on a page counts."""
+    claims: Scores
+    """(C, G): log of the share that a class has in a genre."""
+    original: Scores
+    """(C,): log of the share of a class that is like no genre, and its bonus."""
+    unclaimed: Scores
+    """(G,): log of the share of a genre that no class has; a class that names its kind has it all."""
+
+    @classmethod
+    def build(cls, class_set: ClassSet, encode_texts: EncodeTexts) -> Self:
+        """Encode the classes and relate them to the genres.
+
+        The genres are encoded once for each `encode_texts`: pass the same function again, such as a bound method.
+        """
+        classes = sorted(class_set.classes, key=lambda item: item.name)
+        looks, meanings = _encode_genres(encode_texts)
+        vectors = _means(encode_texts, [prompts_of(item) for item in classes])
+        share = resemblance(classes, _means(encode_texts, [[_meaning(item)] for item in classes]), genres(), meanings)
+        best = share.max(axis=0)
+        with np.errstate(divide="ignore"):
+            claimed = (share * (share / best) ** RIVALRY).astype(np.float64)
+            claims = np.log(claimed)
+            original = np.log(1 - claimed.max(axis=1)) + ORIGINAL
+            unclaimed = np.log(np.maximum(0, 1 - best.astype(np.float64) / KIND))
+        keys, table = _tabulate(classes)
+        return cls(
+            names=tuple(item.name for item in classes),
+            vectors=np.concatenate([looks, meanings, vectors]),
+            keys=keys,
+            table=table,
+            claims=claims,
+            original=original,
+            unclaimed=unclaimed,
+        )
+
+    @property
+    def class_vectors(self) -> Vectors:
+        return self.vectors[-len(self.names) :]
+
+    @property
+    def encoders(self) -> Mapping[str, EncodePages]:
+        return _NONE
+
+    def scores(self, page: Features) -> Scores:
+        cosine = self.vectors @ page.vector
+        places = np.searchsorted(self.keys, page.keys)
+        places[places == len(self.keys)] = 0
+        known = self.keys[places] == page.keys
+        emphasis = 1 + PROMINENCE / 255 * page.prominence[known].astype(np.float32)
+        words = emphasis @ self.table[places[known]] / (min(max(page.words, SHORT), LONG) / 100) ** 0.5
+        scores: Scores = (COSINE * cosine + words).astype(np.float64)
+        return scores
+
+    def logits(self, scores: Scores) -> tuple[Scores, float]:
+        looks, meanings, own = np.split(scores, [self.claims.shape[1], 2 * self.claims.shape[1]])
+        classes = (own + np.maximum(own + self.original, (self.claims + looks).max(axis=1))) / TEMPERATURE
+        others = np.append(meanings + looks + self.unclaimed, FLOOR) / TEMPERATURE
+        return classes, float(np.logaddexp.reduce(others))
+
+
+_NONE: Final[Mapping[str, EncodePages]] = MappingProxyType({})
+
+
+def _meaning(item: DocumentClass) -> str:
+    return f"{item.words}: {item.description}" if item.description else item.words
+
+
+def _means(encode_texts: EncodeTexts, groups: Sequence[Sequence[str]]) -> Vectors:
+    """The unit mean vector of each group of texts."""
+    rows = encode_texts([text for group in groups for text in group])
+    means = np.stack([part.mean(axis=0) for part in np.split(rows, np.cumsum([len(group) for group in groups])[:-1])])
+    unit: Vectors = means / np.linalg.norm(means, axis=1, keepdims=True)
+    return unit
+
+
+@lru_cache(maxsize=4)
+def _encode_genres(encode_texts: EncodeTexts) -> tuple[Vectors, Vectors]:
+    """The genres' vectors, by how they look and by what they mean: (genres, dimensions) each."""
+    return (
+        _means(encode_texts, [(genre.meaning, genre.sample) for genre in genres()]),
+        _means(encode_texts, [[genre.meaning] for genre in genres()]),
+    )
+
+
+def _tabulate(classes: Sequence[DocumentClass]) -> tuple[NDArray[np.uint32], Vectors]:
+    """The terms of genres and classes, and what each counts for each: its weight times its rarity among genres."""
+    looks, meanings = _genre_terms()
+    own = [_meaning_terms(item.words, item.description, item.wording) for item in classes]
+    keys = np.array(sorted({key for terms in (*looks, *meanings, *own) for key in terms}), dtype=np.uint32)
+    place = {int(key): index for index, key in enumerate(keys)}
+
+    def table_of(columns: Sequence[dict[int, float]]) -> Vectors:
+        table = np.zeros((len(keys), len(columns)), dtype=np.float32)
+        for column, terms in enumerate(columns):
+            for key, weight in terms.items():
+                table[place[key], column] = weight
+        return table
+
+    by_look, by_meaning = table_of(looks), table_of([*meanings, *own])
+    in_looks, in_meanings = (np.maximum(1, (table > 0).sum(axis=1)) for table in (by_look, by_meaning))
+    return keys, np.concatenate(
+        [
+            by_look * _rarity(in_looks, len(looks))[:, None],
+            by_meaning * _rarity(np.maximum(in_looks, in_meanings), len(meanings) + len(own))[:, None],
+        ],
+        axis=1,
+    )
+
+
+def _rarity(counts: NDArray[np.int64], of: int) -> Vectors:
+    """Inverse document frequency, scaled so that a term of one column counts 1."""
+    rarity: Vectors = (np.log((of + 1) / counts) / log(of + 1)).astype(np.float32)
+    return rarity
+
+
+@cache
+def _genre_terms() -> tuple[list[dict[int, float]], list[dict[int, float]]]:
+    """The genres' terms, by how they look and by what they mean."""
+    return (
+        [_look_terms(genre) for genre in genres()],
+        [_meaning_terms(genre.name, genre.description, ()) for genre in genres()],
+    )
+
+
+def _look_terms(genre: Genre) -> dict[int, float]:
+    """What is printed on such documents: key → weight."""
+    return _heaviest(
+        [
+            *((mark_key(mark), PRINTED) for mark in genre.layout),
+            *_phrase_terms(genre.wording, PRINTED),
+            *_phrase_terms(genre.names, NAME),
+        ]
+    )
+
+
+def _meaning_terms(name: str, description: str, wording: Iterable[str]) -> dict[int, float]:
+    """What the name, the words of the description and the wording say: key → weight."""
+    return _heaviest(
+        [
+            *_phrase_terms(_content_words(description), DESCRIPTION_WORD),
+            *_phrase_terms(_content_words(name), NAME_WORD),
+            *_phrase_terms(wording, WORDING),
+            *_phrase_terms([name], NAME),
+        ]
+    )
+
+
+def _content_words(text: str) -> list[str]:
+    """Words of three letters and more, the plural ones also as they would stand in the singular."""
+    words = [word for word in words_of(text) if len(word) >= 3 and word not in STOPWORDS]
+    return words + [word[:-1] for word in words if len(word) > 3 and word.endswith("s") and not word.endswith("ss")]
+
+
+def _phrase_terms(phrases: Iterable[str], weight: float) -> list[tuple[int, float]]:
+    """A phrase has its whole weight as a whole; the runs of a long one share as much."""
+    return [
+        (key, weight / max(1, len(keys) - 1) if position else weight)
+        for keys in map(phrase_keys, phrases)
+        for position, key in enumerate(keys)
+    ]
+
+
+def _heaviest(terms: Iterable[tuple[int, float]]) -> dict[int, float]:
+    heaviest: dict[int, float] = {}
+    for key, weight in terms:
+        heaviest[key] = max(weight, heaviest.get(key, 0.0))
+    return heaviest

@@ -1,0 +1,35 @@
+"""How well pages fit classes by the classes' descriptions alone, before anything was learned."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.backends import EncodePages, Vectors
+from core.features import Features
+
+Scores = NDArray[np.float64]
+EncodeTexts = Callable[[Sequence[str]], Vectors]
+
+
+class ZeroShot(Protocol):
+    """One class set's classes as one backend tells them apart. Immutable, and safe in many threads."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The C classes, sorted."""
+
+    @property
+    def class_vectors(self) -> Vectors:
+        """(C, dimensions): what the backend's text encoder makes of the classes, unit rows."""
+
+    @property
+    def encoders(self) -> Mapping[str, EncodePages]:
+        """Encoders, by key, that pages have to be seen by beside the backend's own: for these classes alone."""
+
+    def scores(self, page: Features) -> Scores:
+        """One page against all that classes are told by; a document's scores are a weighted mean of its pages'."""
+
+    def logits(self, scores: Scores) -> tuple[Scores, float]:
+        """Scores → (C,) logits of the classes, and the logit of "none of these"."""
