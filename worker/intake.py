@@ -177,7 +177,7 @@ def _encoded(
     if missing:
         with timed(seconds, "encode"):
             waiting = [
-                (page, None if page.is_blank else runtime.device.submit((encoder, runtime.backend.prepare(page))))
+                (page, None if page.is_blank else runtime.device.submit(encoder, runtime.backend.prepare(page)))
                 for page in missing
             ]
             new = {page.number: None if future is None else make(page, future.result()) for page, future in waiting}

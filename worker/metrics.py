@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from prometheus_client import Counter, Gauge, start_http_server
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 from core.errors import RejectedInput
 from core.settings import Settings
@@ -21,6 +21,39 @@ ACTIVE_CHECKPOINT: Final = Gauge(
     "Checkpoint that this node decides by, of several the newest; 0: none.",
     ["class_set"],
 )
+BATCH_ITEMS: Final = Histogram(
+    "docintake_device_batch_items",
+    "Pages or questions that ran together on the device.",
+    ["queue"],
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+)
+DEVICE_WAIT: Final = Histogram(
+    "docintake_device_wait_seconds",
+    "Seconds that a page or question waited for its batch to begin.",
+    ["queue"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+DEVICE_SECONDS: Final = Histogram(
+    "docintake_device_seconds",
+    "Seconds that a batch took on the device; their sum is how long it was busy.",
+    ["queue"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+OUT_OF_MEMORY: Final = Counter(
+    "docintake_device_out_of_memory_total",
+    "Batches that did not fit into the device's memory and were halved.",
+    ["queue"],
+)
+
+
+class DeviceQueue:
+    """The device's figures about one queue, looked up once."""
+
+    def __init__(self, name: str) -> None:
+        self.items = BATCH_ITEMS.labels(name)
+        self.waited = DEVICE_WAIT.labels(name)
+        self.seconds = DEVICE_SECONDS.labels(name)
+        self.out_of_memory = OUT_OF_MEMORY.labels(name)
 
 
 def serve(settings: Settings) -> Callable[[], None]:

@@ -2,14 +2,14 @@
 
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
 from core.answer import Answerer
-from core.backends import Backend, EncodePages, Vectors, make_backend
+from core.backends import Backend, EncodePages, make_backend
 from core.errors import RejectedInput
 from core.features import FEATURES
 from core.reading import READER, Reader
@@ -60,8 +60,8 @@ class Runtime:
         self.answerer = self.backend.answerer(settings.asking)
         self.answering = reader_of(self.answerer)
         self.reader = Reader(settings.reading, settings.documents)
-        self.device: Batcher[tuple[EncodePages, Any], Vectors] = Batcher(
-            _encode, settings.model.max_batch, on_death=_stop_this_node
+        self.device = Batcher(
+            max_items=settings.model.max_batch, max_weight=settings.model.max_batch, on_death=_stop_this_node
         )
         self.encode_texts = TextVectors(
             self.engine,
@@ -97,15 +97,6 @@ class Runtime:
         self.device.close()
         self.reader.close()
         self.engine.dispose()
-
-
-def _encode(batch: Sequence[tuple[EncodePages, Any]]) -> list[Vectors]:
-    """Prepared pages → an array each, all pages of one encoder together."""
-    found: dict[int, Vectors] = {}
-    for encoder in dict.fromkeys(encoder for encoder, _ in batch):
-        own = [place for place, (wanted, _) in enumerate(batch) if wanted == encoder]
-        found |= zip(own, encoder([batch[place][1] for place in own]), strict=True)
-    return [found[place] for place in range(len(batch))]
 
 
 def _stop_this_node() -> None:

@@ -33,7 +33,7 @@ class Spied:
 @pytest.fixture
 def spied(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> Iterator[Spied]:
     spied = Spied()
-    read, run, fetch = serving.runtime.reader.read, serving.runtime.device._run_batch, intake.fetch
+    read, run, fetch = serving.runtime.reader.read, serving.runtime.backend.encode_documents, intake.fetch
 
     def spied_fetch(reference: DocumentReference, *rest: object) -> Document:
         spied.fetched.append(reference.uri)
@@ -43,13 +43,13 @@ def spied(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> Iterator[Spied]:
         spied.read.append(pages)
         return read(document, pages)
 
-    def spied_run(batch: Sequence[object]) -> Sequence[Vectors]:
+    def spied_run(batch: Sequence[object]) -> list[Vectors]:
         spied.encoded += len(batch)
         return run(batch)
 
     monkeypatch.setattr(intake, "fetch", spied_fetch)
     monkeypatch.setattr(serving.runtime.reader, "read", spied_read)
-    monkeypatch.setattr(serving.runtime.device, "_run_batch", spied_run)
+    monkeypatch.setattr(serving.runtime.backend, "encode_documents", spied_run)
     return spied
 
 
