@@ -16,8 +16,10 @@ from core.question import Question, understand
 if TYPE_CHECKING:
     from core.classify import Decision
 
-OnDevice = Callable[[Callable[[], Any]], Any]
-"""Runs a function on the one device thread and returns what it returns."""
+Asked = tuple[Any, Question]
+"""A prepared document, and a question about it."""
+Outputs = Callable[[Sequence[Asked]], Sequence[Any]]
+"""Has an answerer run: one output each, in order, or the error in place of one that could not be had."""
 
 SURE: Final = 1.0
 
@@ -55,8 +57,8 @@ class Inquiry:
 
 
 class Answerer(Protocol):
-    """A way of answering. Its work has three parts: `run` alone touches the device, all questions of a document at
-    once; `prepare` and `finish` run on any thread.
+    """A way of answering. Its work has three parts: `run` alone touches the device, for questions about several
+    documents at once; `prepare` and `finish` run on any thread.
     """
 
     fingerprint: str
@@ -66,14 +68,17 @@ class Answerer(Protocol):
     def prepare(self, inquiry: Inquiry) -> Any:
         """What `run` needs of the document, once for all its questions."""
 
-    def run(self, prepared: Any, questions: Sequence[Question]) -> list[Any]:
-        """One output a question."""
+    def weight(self, prepared: Any) -> int:
+        """What one question about the document adds to a batch, in tiles or as many texts."""
+
+    def run(self, batch: Sequence[Asked]) -> list[Any]:
+        """One output each, in order; the same whatever company a question is in."""
 
     def finish(self, prepared: Any, question: Question, output: Any) -> Answer:
         """The answer that the output stands for: `answered` with evidence, or `not_found`."""
 
 
-def answer_questions(answerer: Answerer, inquiry: Inquiry, texts: Sequence[str], on_device: OnDevice) -> list[Answer]:
+def answer_questions(answerer: Answerer, inquiry: Inquiry, texts: Sequence[str], outputs: Outputs) -> list[Answer]:
     """One answer a question, in order. A question that cannot be answered fails alone.
 
     Raises TransientFailure, where all of them are to be asked again.
@@ -82,10 +87,8 @@ def answer_questions(answerer: Answerer, inquiry: Inquiry, texts: Sequence[str],
     if all(page.is_blank for page in inquiry.pages):
         return [not_found(question, SURE) for question in questions]
     prepared = answerer.prepare(inquiry)
-    outputs = _run(answerer, prepared, questions, on_device)
-    return [
-        _finish(answerer, prepared, question, output) for question, output in zip(questions, outputs, strict=True)
-    ]
+    found = outputs([(prepared, question) for question in questions])
+    return [_finish(answerer, prepared, question, output) for question, output in zip(questions, found, strict=True)]
 
 
 def not_found(question: Question, confidence: float) -> Answer:
@@ -93,21 +96,21 @@ def not_found(question: Question, confidence: float) -> Answer:
     return Answer(question=question.text, kind=question.kind, status="not_found", confidence=confidence)
 
 
-def _run(answerer: Answerer, prepared: Any, questions: Sequence[Question], on_device: OnDevice) -> list[Any]:
-    """The outputs, with the error in place of each that could not be had: a failing batch is halved."""
-    try:
-        outputs: list[Any] = on_device(lambda: answerer.run(prepared, questions))
-    except TransientFailure:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever a model raises belongs to the question that made it raise
-        if len(questions) == 1:
-            return [error]
-        middle = len(questions) // 2
-        return [
-            *_run(answerer, prepared, questions[:middle], on_device),
-            *_run(answerer, prepared, questions[middle:], on_device),
-        ]
-    return outputs
+def directly(answerer: Answerer) -> Outputs:
+    """Runs it on the caller's thread, for commands that have the model to themselves. A failing batch is halved."""
+
+    def run(batch: Sequence[Asked]) -> list[Any]:
+        try:
+            return answerer.run(batch)
+        except TransientFailure:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a model raises belongs to the question that made it raise
+            if len(batch) == 1:
+                return [error]
+            middle = len(batch) // 2
+            return [*run(batch[:middle]), *run(batch[middle:])]
+
+    return run
 
 
 def _finish(answerer: Answerer, prepared: Any, question: Question, output: Any) -> Answer:

@@ -14,15 +14,15 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from core.answer import DocumentType, Inquiry, answer_questions
+from core.answer import DocumentType, Inquiry, answer_questions, directly
 from core.backends import make_backend
 from core.class_set import ClassSet
 from core.classify import Classifier
 from core.contract import DocumentReference
 from core.contract.answer import Answer, QuestionText
-from core.documents import fetch
+from core.documents import Document, fetch
+from core.encoding import encode, prepare
 from core.errors import IntakeError, ModelFailure, RejectedInput
-from core.features import features_of
 from core.page import Page
 from core.reading import Reader
 from core.settings import PROJECT, Settings
@@ -160,18 +160,18 @@ def evaluate_questions(
     classifier = cache(lambda: Classifier(backend.zero_shot(classes, backend.encode_texts)))
     reader = Reader(settings.reading, limits)
 
-    def document_type(pages: Sequence[Page]) -> DocumentType:
-        read = [page for page in pages if not page.is_blank]
-        vectors = backend.encode_documents([backend.prepare(page) for page in read])
-        features = [(page.number, features_of(page, rows)) for page, rows in zip(read, vectors, strict=True)]
-        return DocumentType.of(classifier().decide(features, thresholds))
+    def document_type(document: Document, pages: Sequence[Page]) -> DocumentType:
+        shown = [page for page in pages if not page.is_blank]
+        prepared = prepare(backend, reader, document, shown)
+        features = encode(backend, classifier().zero_shot.encoders, shown, prepared)
+        return DocumentType.of(classifier().decide(list(features.items()), thresholds))
 
     def ask(file: str, texts: Sequence[str]) -> list[Answer]:
         document = fetch(DocumentReference(uri=(directory / file).resolve().as_uri()), limits)
         read = reader.read(document, limits.pages)
         images = reader.render(document, read.pages) if answerer.needs_pixels else ()
-        inquiry = Inquiry(read.pages, read.page_count, cache(lambda: document_type(read.pages)), images)
-        return answer_questions(answerer, inquiry, texts, lambda work: work())
+        inquiry = Inquiry(read.pages, read.page_count, cache(lambda: document_type(document, read.pages)), images)
+        return answer_questions(answerer, inquiry, texts, directly(answerer))
 
     judged: list[Judged] = []
     try:

@@ -18,8 +18,9 @@ from core.class_set import ClassSet
 from core.classify import Classifier, Decision
 from core.contract import DocumentReference
 from core.documents import fetch
+from core.encoding import encode, prepare
 from core.errors import IntakeError, ModelFailure, RejectedInput
-from core.features import Features, features_of
+from core.features import Features
 from core.reading import Reader
 from core.settings import Settings
 
@@ -116,7 +117,7 @@ def evaluate_folder(directory: Path, class_set: ClassSet, settings: Settings, pr
 
     Raises RejectedInput(`no_documents`), ModelFailure.
     """
-    documents, backend = read_folder(directory, settings, progress)
+    documents, backend = read_folder(directory, class_set, settings, progress)
     classifier = Classifier(backend.zero_shot(class_set, backend.encode_texts))
     thresholds = settings.deciding.thresholds_of(class_set.name)
 
@@ -130,8 +131,12 @@ def evaluate_folder(directory: Path, class_set: ClassSet, settings: Settings, pr
     return evaluate([judge(document) for document in documents], classifier.names)
 
 
-def read_folder(directory: Path, settings: Settings, progress: Progress) -> tuple[list[KnownDocument], Backend]:
+def read_folder(
+    directory: Path, class_set: ClassSet, settings: Settings, progress: Progress
+) -> tuple[list[KnownDocument], Backend]:
     """Read and encode every document under `directory`, which holds one folder a class; and what encoded them.
+
+    They are ready to be decided among the classes of the set by descriptions alone.
 
     Files that stand beside the folders, and hidden ones, are left alone. `progress` is told how many documents are
     done, of how many. Raises RejectedInput(`no_documents`), ModelFailure.
@@ -140,6 +145,7 @@ def read_folder(directory: Path, settings: Settings, progress: Progress) -> tupl
     limits = settings.documents.model_copy(update={"roots": (str(directory.resolve()),)})
     backend = make_backend(settings.model)
     backend.load(settings.model.device)
+    encoders = backend.zero_shot(class_set, backend.encode_texts).encoders
     reader, device = Reader(settings.reading, limits), Lock()
 
     def read(truth: str, path: Path) -> KnownDocument:
@@ -147,14 +153,13 @@ def read_folder(directory: Path, settings: Settings, progress: Progress) -> tupl
         try:
             document = fetch(DocumentReference(uri=path.resolve().as_uri()), limits)
             pages = reader.read(document, limits.pages).pages
-            prepared = [backend.prepare(page) for page in pages if not page.is_blank]
+            shown = [page for page in pages if not page.is_blank]
+            prepared = prepare(backend, reader, document, shown)
             seconds = time.perf_counter() - start
             with device:  # waiting for another document's turn is no time of this one
                 start = time.perf_counter()
-                vectors = iter(backend.encode_documents(prepared) if prepared else ())
-            features = tuple(
-                (page.number, None if page.is_blank else features_of(page, next(vectors))) for page in pages
-            )
+                found = encode(backend, encoders, shown, prepared)
+            features = tuple((page.number, found.get(page.number)) for page in pages)
         except ModelFailure:
             raise
         except IntakeError as error:

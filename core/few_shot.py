@@ -146,7 +146,7 @@ def compare_folder(
     """
     # Reading takes minutes: what can be refused is refused before.
     classes_with_shots([truth for truth, _ in files_in(directory)], class_set, plan)
-    documents, backend = read_folder(directory, settings, reading)
+    documents, backend = read_folder(directory, class_set, settings, reading)
     return compare(documents, class_set, settings, plan, backend, training)
 
 

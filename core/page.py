@@ -3,7 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
-Source = Literal["text_layer", "ocr", "blank"]
+Source = Literal["text_layer", "ocr", "image", "blank"]
+"""`image`: its pixels were looked at, and nothing was read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ from core.errors import RejectedInput
 Pixels = NDArray[np.uint8]
 """(height, width, 3), RGB."""
 
+LEAST_CONTRAST: Final = 24
+"""Of 255. What differs less all over a page is paper, not print."""
 LONGEST_SIDE: Final = 2000
 """Pixels. Text of a full page is legible at this size, and recognition gains nothing from more."""
 

@@ -13,7 +13,7 @@ from core import settings
 from core.documents import Document, choose_pages
 from core.errors import RejectedInput, TransientFailure
 from core.page import Page
-from core.picture import Pixels
+from core.picture import LEAST_CONTRAST, Pixels
 from core.reading_process import Crashed, ReadingProcess
 
 Result = TypeVar("Result")
@@ -21,6 +21,10 @@ Result = TypeVar("Result")
 _ENGINES: Final = ("rapidocr", "onnxruntime", "pypdfium2", "pillow", "pillow-heif")
 READER: Final = "/".join((*(f"{name}-{version(name)}" for name in _ENGINES), "2"))
 """Names the engines (models come inside the first) and this code's version: pages of another READER are read anew."""
+
+
+GLANCE: Final = "/".join((*(f"{name}-{version(name)}" for name in _ENGINES[2:]), "glance-1"))
+"""The same for pages that were looked at and not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +58,19 @@ class Reader:
         `reading_timeout`, `reading_memory`, `reading_crashed`; TransientFailure(`reader_closed`);
         ModelFailure(`reading_failed`).
         """
-        page_count = self._result(self._schedule(lambda process: process.page_count(document)))
-        if page_count > self._limits.max_pages:
-            raise RejectedInput(
-                "too_many_pages",
-                f"the document has {page_count} pages; {self._limits.max_pages} are allowed (max_pages): split it",
-            )
-        numbers = choose_pages(pages, page_count, self._limits)
+        page_count, numbers = self._choose(document, pages)
         return ReadDocument(page_count, self._side_by_side([partial(_read, document, number) for number in numbers]))
+
+    def glance(self, document: Document, pages: str) -> tuple[ReadDocument, tuple[Pixels, ...]]:
+        """Look at the pages that `pages` chooses, side by side, and read nothing: pages without lines, as they lie in
+        the document, and their pixels as `render` gives them.
+
+        Raises as `read` does.
+        """
+        page_count, numbers = self._choose(document, pages)
+        pixels = self._side_by_side([partial(_look, document, number) for number in numbers])
+        seen = tuple(_seen(number, image) for number, image in zip(numbers, pixels, strict=True))
+        return ReadDocument(page_count, seen), pixels
 
     def render(self, document: Document, pages: Sequence[Page]) -> tuple[Pixels, ...]:
         """The pixels of pages that were read from the document, upright as their boxes are: of a page's own shape,
@@ -77,6 +86,16 @@ class Reader:
         for process in self._processes:
             process.close()
         self._threads.shutdown()
+
+    def _choose(self, document: Document, pages: str) -> tuple[int, list[int]]:
+        """How many pages the document has, and the numbers of those that are chosen."""
+        page_count = self._result(self._schedule(lambda process: process.page_count(document)))
+        if page_count > self._limits.max_pages:
+            raise RejectedInput(
+                "too_many_pages",
+                f"the document has {page_count} pages; {self._limits.max_pages} are allowed (max_pages): split it",
+            )
+        return page_count, choose_pages(pages, page_count, self._limits)
 
     def _side_by_side(self, questions: Sequence[Callable[[ReadingProcess], Result]]) -> tuple[Result, ...]:
         asked = [self._schedule(question) for question in questions]
@@ -119,7 +138,17 @@ def _read(document: Document, number: int, process: ReadingProcess) -> Page:
 
 
 def _render(document: Document, page: Page, process: ReadingProcess) -> Pixels:
-    return process.render(document, page)
+    return process.render(document, page.number, page.turns)
+
+
+def _look(document: Document, number: int, process: ReadingProcess) -> Pixels:
+    return process.render(document, number)
+
+
+def _seen(number: int, pixels: Pixels) -> Page:
+    height, width = pixels.shape[:2]
+    is_blank = int(pixels.max()) - int(pixels.min()) < LEAST_CONTRAST
+    return Page(number, width, height, "blank" if is_blank else "image", ())
 
 
 def _closed() -> TransientFailure:

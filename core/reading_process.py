@@ -83,9 +83,9 @@ class ReadingProcess:
         """
         return Page.from_json(self._ask(document, "page", number))
 
-    def render(self, document: Document, page: Page) -> Pixels:
-        """The pixels of a page that was read, upright. Raises as `read` does."""
-        pixels: Pixels = self._ask(document, "pixels", page.number, page.turns)
+    def render(self, document: Document, number: int, turns: int = 0) -> Pixels:
+        """The pixels of a page, turned by so many quarters counter-clockwise. Raises as `read` does."""
+        pixels: Pixels = self._ask(document, "pixels", number, turns)
         return pixels
 
     def close(self) -> None:

@@ -6,10 +6,8 @@ import numpy as np
 from PIL import Image
 
 from core.page import Line, Page
-from core.picture import Pixels, Raster
+from core.picture import LEAST_CONTRAST, Pixels, Raster
 
-_LEAST_CONTRAST: Final = 24
-"""Of 255. What differs less all over a page is paper, not print."""
 _LEAST_CONFIDENCE: Final = 0.5
 _CLEAR_MAJORITY: Final = 0.6
 _LONGEST_SHAPE: Final = 8
@@ -45,7 +43,7 @@ class Recognizer:
         """Read one page, turned upright first; where no line is found it is blank."""
         turns, lines = 0, list[Line]()
         pixels = _enlarged(raster.pixels)
-        if int(pixels.max()) - int(pixels.min()) >= _LEAST_CONTRAST:
+        if int(pixels.max()) - int(pixels.min()) >= LEAST_CONTRAST:
             turns, lines = self._read(pixels)
         height, width = pixels.shape[:2]
         scale = raster.width / width, raster.height / height

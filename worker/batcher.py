@@ -100,8 +100,19 @@ class Batcher:
         ModelFailure when the item cannot be run, with TransientFailure when the device is lost, or with what `run`
         raised if that was one of ours. Raises TransientFailure(`device_lost`) once closed.
         """
-        future: Future[ResultT] = Future()
-        item = _Item((run, bucket), value, weight, future, monotonic())
+        return self.submit_all(run, [(value, weight)], bucket=bucket, queue=queue)[0]
+
+    def submit_all(
+        self,
+        run: Callable[[Sequence[ValueT]], Collection[ResultT]],
+        weighed: Sequence[tuple[ValueT, int]],
+        *,
+        bucket: Hashable = None,
+        queue: str = "classify",
+    ) -> "list[Future[ResultT]]":
+        """`submit` each value with its weight, all at the same time: an idle device takes them together."""
+        since = monotonic()
+        items = [_Item((run, bucket), value, weight, Future(), since) for value, weight in weighed]
         with self._changed:
             if self._closed:
                 raise TransientFailure("device_lost", "this node is stopping; the task goes to another one")
@@ -109,10 +120,11 @@ class Batcher:
             if not waiting.count:
                 # Nobody saves up turns by being away.
                 waiting.served = max(waiting.served, self._now_served)
-            waiting.put(item)
-            if not waiting.expects(item.since):
+            for item in items:
+                waiting.put(item)
+            if not waiting.expects(since):
                 self._changed.notify()
-        return future
+        return [item.future for item in items]
 
     def call(self, function: Callable[[], ResultT]) -> ResultT:
         """Run `function` on the device thread, between batches, and wait for what it returns."""

@@ -18,7 +18,7 @@ from db.session import transaction
 from worker import features
 from worker.catalogue import Choice
 from worker.features import Pages
-from worker.intake import encode, take_in
+from worker.intake import encode, prepare, take_in
 from worker.runtime import Runtime
 
 log = structlog.get_logger()
@@ -125,12 +125,13 @@ def _example(runtime: Runtime, source: _Source, settings: Training, choice: Choi
     if document_id is None or not pages or learns or (choice.encoders and judges(document_id)):
         wanted = ",".join(map(str, pages)) or runtime.settings.documents.pages
         try:
-            intake = take_in(runtime, source.reference, wanted, {})
+            intake = take_in(runtime, source.reference, wanted, {}, read=runtime.backend.needs_text)
             document_id = intake.document.document_id
             pages = dict(encode(runtime, intake, {}, choice if judges(document_id) else None).pages)
         except RejectedInput as error:
             return error.code
         if learns:
-            prepared = tuple(runtime.backend.prepare(page) for page in intake.pages if not page.is_blank)
+            shown = [page for page in intake.pages if not page.is_blank]
+            prepared = tuple(prepare(runtime, intake, shown, {}))
     known = tuple(page for page in pages.values() if page is not None)
     return Example(document_id, source.label, known, source.captions, prepared)

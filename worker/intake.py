@@ -1,9 +1,10 @@
 """Taking a document in: from a reference to its pages, their features and their pixels, doing nothing twice."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from core.backends import EncodePages, Vectors
 from core.contract import DocumentInfo, DocumentReference
@@ -12,7 +13,7 @@ from core.errors import RejectedInput
 from core.features import Features, features_of
 from core.page import Page
 from core.picture import Pixels
-from core.reading import READER
+from core.reading import GLANCE, READER
 from db import queries
 from db.session import transaction
 from worker import features
@@ -25,13 +26,15 @@ from worker.runtime import Runtime
 class Intake:
     """A document with those of its pages that were asked for, in page order.
 
-    `fetched` is the document itself where it had to be fetched; `cached`: nothing had to be read.
+    `fetched` is the document itself where it had to be fetched; `cached`: nothing had to be read. `pixels` are those
+    of pages that were looked at just now, by page number.
     """
 
     document: DocumentInfo
     pages: tuple[Page, ...]
     fetched: Document | None
     cached: bool
+    pixels: Mapping[int, Pixels] = field(default_factory=dict)
 
     @property
     def numbers(self) -> list[int]:
@@ -59,23 +62,32 @@ def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
         seconds[stage] = round(seconds.get(stage, 0) + time.perf_counter() - start, 6)
 
 
-def take_in(runtime: Runtime, reference: DocumentReference, pages: str, seconds: dict[str, float]) -> Intake:
-    """Fetch and read what is not stored yet, store it, and return the chosen pages.
+def take_in(
+    runtime: Runtime, reference: DocumentReference, pages: str, seconds: dict[str, float], *, read: bool = True
+) -> Intake:
+    """Fetch and read what is not stored yet, store it, and return the chosen pages; without `read` they are only
+    looked at, which is enough for an encoder that goes by pixels.
 
     `seconds` receives the time of each stage. Raises RejectedInput, TransientFailure or ModelFailure.
     """
+    reader = READER if read else GLANCE
     known, document = _identify(runtime, reference, seconds)
     with timed(seconds, "lookup"):
-        stored = _stored(runtime, known, pages)
+        stored = _stored(runtime, known, pages, reader)
     if stored is not None and not stored.missing:
         return Intake(stored.info, stored.pages, document, cached=True)
     if document is None:
         with timed(seconds, "fetch"):
             document = _fetch_again(runtime, known)
+    pixels: Mapping[int, Pixels] = {}
     with timed(seconds, "read"):
         wanted = pages if stored is None else ",".join(str(number) for number in stored.missing)
-        read = runtime.reader.read(document, wanted)
-    info = DocumentInfo(document_id=known, media_type=document.media_type, page_count=read.page_count)
+        if read:
+            found = runtime.reader.read(document, wanted)
+        else:
+            found, seen = runtime.reader.glance(document, wanted)
+            pixels = {page.number: image for page, image in zip(found.pages, seen, strict=True)}
+    info = DocumentInfo(document_id=known, media_type=document.media_type, page_count=found.page_count)
     with timed(seconds, "store"), transaction(runtime.engine) as connection:
         queries.put_document(
             connection,
@@ -85,10 +97,10 @@ def take_in(runtime: Runtime, reference: DocumentReference, pages: str, seconds:
             size=len(document.content),
             uri=document.uri,
         )
-        queries.put_pages(connection, known, READER, read.pages)
+        queries.put_pages(connection, known, reader, found.pages)
     earlier = () if stored is None else stored.pages
-    in_order = tuple(sorted((*earlier, *read.pages), key=lambda page: page.number))
-    return Intake(info, in_order, document, cached=False)
+    in_order = tuple(sorted((*earlier, *found.pages), key=lambda page: page.number))
+    return Intake(info, in_order, document, cached=False, pixels=pixels)
 
 
 def encode(runtime: Runtime, intake: Intake, seconds: dict[str, float], choice: Choice | None = None) -> Encoded:
@@ -96,23 +108,41 @@ def encode(runtime: Runtime, intake: Intake, seconds: dict[str, float], choice: 
 
     With a choice they are ready for its classifier, which may need more than a page's own features.
     """
-    own = runtime.backend.encode_documents
-    pages, cached = _encoded(runtime, intake, runtime.encoder, own, features_of, seconds)
+    desk = _Desk(runtime, intake, seconds)
+    pages, cached = desk.encoded(runtime.encoder, runtime.backend.encode_documents, features_of)
     for key, encoder in choice.encoders.items() if choice else ():
         name = features.name_of(runtime.encoder, key)
-        tuned, known = _encoded(runtime, intake, name, encoder, lambda _, vector: Features.of_vector(vector), seconds)
-        pages, cached = features.joined(pages, key, tuned), cached and known
+        seen, known = desk.encoded(name, encoder, lambda _, vector: Features.of_vector(vector))
+        pages, cached = features.joined(pages, key, seen), cached and known
     return Encoded([(number, pages[number]) for number in intake.numbers], cached)
 
 
-def render(runtime: Runtime, intake: Intake, seconds: dict[str, float]) -> tuple[Pixels, ...]:
-    """The pixels of the pages, which are not stored: the document is fetched for them. Raises as `take_in` does."""
-    document = intake.fetched
-    if document is None:
-        with timed(seconds, "fetch"):
-            document = _fetch_again(runtime, intake.document.document_id)
-    with timed(seconds, "render"):
-        return runtime.reader.render(document, intake.pages)
+def render(runtime: Runtime, intake: Intake, pages: Sequence[Page], seconds: dict[str, float]) -> tuple[Pixels, ...]:
+    """The pixels of some of the pages, which are not stored: the document is fetched for them, if it was not.
+
+    Raises as `take_in` does.
+    """
+    missing = [page for page in pages if page.number not in intake.pixels]
+    pixels = dict(intake.pixels)
+    if missing:
+        document = intake.fetched
+        if document is None:
+            with timed(seconds, "fetch"):
+                document = _fetch_again(runtime, intake.document.document_id)
+        with timed(seconds, "render"):
+            rendered = runtime.reader.render(document, missing)
+        pixels |= {page.number: image for page, image in zip(missing, rendered, strict=True)}
+    return tuple(pixels[page.number] for page in pages)
+
+
+def prepare(runtime: Runtime, intake: Intake, pages: Sequence[Page], seconds: dict[str, float]) -> list[Any]:
+    """What encoders need of some of the pages, none of them blank. Raises as `take_in` does."""
+    backend = runtime.backend
+    if not backend.needs_pixels:
+        return [backend.prepare(page) for page in pages]
+    rendered = render(runtime, intake, pages, seconds)
+    with timed(seconds, "prepare"):
+        return [backend.prepare(page, pixels) for page, pixels in zip(pages, rendered, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +163,13 @@ def _identify(
     return document.sha256, document
 
 
-def _stored(runtime: Runtime, sha256: str, pages: str) -> _Stored | None:
+def _stored(runtime: Runtime, sha256: str, pages: str, reader: str) -> _Stored | None:
     with transaction(runtime.engine) as connection:
         row = queries.get_document(connection, sha256)
         if row is None:
             return None
         numbers = choose_pages(pages, row.page_count, runtime.settings.documents)
-        found = [Page.from_json(page) for page in queries.get_pages(connection, sha256, READER, numbers)]
+        found = [Page.from_json(page) for page in queries.get_pages(connection, sha256, reader, numbers)]
     info = DocumentInfo(document_id=sha256, media_type=row.media_type, page_count=row.page_count)
     have = {page.number for page in found}
     return _Stored(info, tuple(found), [number for number in numbers if number not in have])
@@ -161,28 +191,39 @@ def _fetch_again(runtime: Runtime, sha256: str) -> Document:
     return document
 
 
-def _encoded(
-    runtime: Runtime,
-    intake: Intake,
-    name: str,
-    encoder: EncodePages,
-    make: Callable[[Page, Vectors], Features],
-    seconds: dict[str, float],
-) -> tuple[Pages, bool]:
-    """The features that an encoder of that name makes of all pages, and whether all of them were stored."""
-    sha256 = intake.document.document_id
-    with timed(seconds, "lookup"), transaction(runtime.engine) as connection:
-        pages = features.read(queries.get_features(connection, sha256, name, intake.numbers))
-    missing = [page for page in intake.pages if page.number not in pages]
-    if missing:
-        with timed(seconds, "encode"):
-            waiting = [
-                (page, None if page.is_blank else runtime.device.submit(encoder, runtime.backend.prepare(page)))
-                for page in missing
-            ]
-            new = {page.number: None if future is None else make(page, future.result()) for page, future in waiting}
-        with timed(seconds, "store"), transaction(runtime.engine) as connection:
-            data = {number: None if made is None else made.to_bytes() for number, made in new.items()}
-            queries.put_features(connection, sha256, name, data)
-        pages |= new
-    return pages, not missing
+class _Desk:
+    """Where one document's pages are encoded, by one encoder after the other, and prepared for all of them once."""
+
+    def __init__(self, runtime: Runtime, intake: Intake, seconds: dict[str, float]) -> None:
+        self._runtime = runtime
+        self._intake = intake
+        self._seconds = seconds
+        self._prepared: dict[int, Any] = {}
+
+    def encoded(
+        self, name: str, encoder: EncodePages, make: Callable[[Page, Vectors], Features]
+    ) -> tuple[Pages, bool]:
+        """The features that an encoder of that name makes of all pages, and whether all of them were stored."""
+        sha256, engine = self._intake.document.document_id, self._runtime.engine
+        with timed(self._seconds, "lookup"), transaction(engine) as connection:
+            pages = features.read(queries.get_features(connection, sha256, name, self._intake.numbers))
+        missing = [page for page in self._intake.pages if page.number not in pages]
+        if missing:
+            shown = [page for page in missing if not page.is_blank]
+            new: Pages = dict.fromkeys((page.number for page in missing), None)
+            prepared = self._ready(shown)
+            with timed(self._seconds, "encode"):
+                weighed = [(item, self._runtime.backend.weight(item)) for item in prepared]
+                waiting = self._runtime.device.submit_all(encoder, weighed)
+                new |= {page.number: make(page, each.result()) for page, each in zip(shown, waiting, strict=True)}
+            with timed(self._seconds, "store"), transaction(engine) as connection:
+                data = {number: None if made is None else made.to_bytes() for number, made in new.items()}
+                queries.put_features(connection, sha256, name, data)
+            pages |= new
+        return pages, not missing
+
+    def _ready(self, pages: Sequence[Page]) -> list[Any]:
+        unprepared = [page for page in pages if page.number not in self._prepared]
+        made = prepare(self._runtime, self._intake, unprepared, self._seconds)
+        self._prepared |= {page.number: item for page, item in zip(unprepared, made, strict=True)}
+        return [self._prepared[page.number] for page in pages]

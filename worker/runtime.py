@@ -61,7 +61,7 @@ class Runtime:
         self.answering = reader_of(self.answerer)
         self.reader = Reader(settings.reading, settings.documents)
         self.device = Batcher(
-            max_items=settings.model.max_batch, max_weight=settings.model.max_batch, on_death=_stop_this_node
+            max_items=settings.model.max_batch, max_weight=settings.model.max_tiles, on_death=_stop_this_node
         )
         self.encode_texts = TextVectors(
             self.engine,

@@ -6,12 +6,13 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from core.answer import DocumentType, Inquiry, answer_questions
+from core.answer import Asked, DocumentType, Inquiry, answer_questions
 from core.contract import (
     ANSWER,
     CLASSIFY,
     CLASSIFY_MANY,
     CORRECT,
+    QUEUES,
     RETRAIN,
     Answer,
     AnsweredPage,
@@ -48,7 +49,8 @@ def classify(runtime: Runtime, started: Job, request: ClassifyRequest) -> job.Do
     seconds: dict[str, float] = {}
     with timed(seconds, "classes"):
         choice = _choose_classes(runtime, request)
-    intake = take_in(runtime, request.document, request.pages or runtime.settings.documents.pages, seconds)
+    pages = request.pages or runtime.settings.documents.pages
+    intake = take_in(runtime, request.document, pages, seconds, read=runtime.backend.needs_text)
     encoded = encode(runtime, intake, seconds, choice)
     with timed(seconds, "decide"):
         thresholds = runtime.settings.deciding.thresholds_of(choice.class_set)
@@ -137,7 +139,8 @@ def correct(runtime: Runtime, started: Job, request: CorrectRequest) -> job.Done
     seconds: dict[str, float] = {}
     earlier = None if request.task_id is None else _earlier(runtime, request.task_id)
     if request.document is not None:
-        intake = take_in(runtime, request.document, runtime.settings.documents.pages, seconds)
+        wanted = runtime.settings.documents.pages
+        intake = take_in(runtime, request.document, wanted, seconds, read=runtime.backend.needs_text)
         # What a person labelled is what there is to learn from.
         encode(runtime, intake, seconds)
         document_id = intake.document.document_id
@@ -204,12 +207,19 @@ def _ask(
     """One answer a question, in order."""
     if not questions:
         return []
-    images = render(runtime, intake, seconds) if runtime.answerer.needs_pixels else ()
+    images = render(runtime, intake, intake.pages, seconds) if runtime.answerer.needs_pixels else ()
     inquiry = Inquiry(
         intake.pages, intake.document.page_count, lambda: _document_type(runtime, intake, choice), images
     )
+
+    def outputs(batch: Sequence[Asked]) -> list[Any]:
+        answerer = runtime.answerer
+        weighed = [(asked, answerer.weight(asked[0])) for asked in batch]
+        waiting = runtime.device.submit_all(answerer.run, weighed, queue=QUEUES[ANSWER])
+        return [future.exception() or future.result() for future in waiting]
+
     with timed(seconds, "ask"):
-        return answer_questions(runtime.answerer, inquiry, questions, runtime.device.call)
+        return answer_questions(runtime.answerer, inquiry, questions, outputs)
 
 
 def _document_type(runtime: Runtime, intake: Intake, choice: Choice | None) -> DocumentType:

@@ -35,13 +35,18 @@ class Backend(Protocol):
     """Names the weights and the code that make features: features of another fingerprint are of another space."""
 
     needs_pixels: bool
-    """Whether pages are seen by their pixels: if not, what the reader read is enough."""
+    """Whether pages are seen by their pixels."""
+    needs_text: bool
+    """Whether pages are seen by what the reader read on them: if not, classifying does without reading."""
 
     def load(self, device: str) -> None:
         """Load the weights once, before any other call. Raises ModelFailure if they are not the pinned ones."""
 
     def prepare(self, page: Page, pixels: Pixels | None = None) -> Any:
         """What encoders of pages need of one that is not blank; its pixels come along if they are needed."""
+
+    def weight(self, prepared: Any) -> int:
+        """What the page adds to a batch: its tiles, or 1."""
 
     def encode_documents(self, batch: Sequence[Any]) -> list[Vectors]:
         """Prepared pages → one (parts, dimensions) array each."""

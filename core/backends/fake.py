@@ -30,6 +30,7 @@ class Fake:
     """Bags of hashed words as unit vectors: texts that share words are near, and nothing more is known of them."""
 
     needs_pixels = False
+    needs_text = True
 
     def __init__(self, _settings: Model | None = None) -> None:
         self.fingerprint = f"fake-{DIMENSIONS}"
@@ -39,6 +40,9 @@ class Fake:
 
     def prepare(self, page: Page, pixels: Pixels | None = None) -> list[str]:
         return part_texts(page)
+
+    def weight(self, _prepared: list[str]) -> int:
+        return 1
 
     def encode_documents(self, batch: Sequence[list[str]]) -> list[Vectors]:
         return [self.encode_texts(parts) for parts in batch]

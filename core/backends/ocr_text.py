@@ -35,6 +35,7 @@ class OcrText:
     """Sentence vectors (384 dimensions, mean-pooled, 256 tokens a part) of a page's parts."""
 
     needs_pixels = False
+    needs_text = True
 
     def __init__(self, _settings: Model) -> None:
         self.fingerprint = f"ocr_text-minilm-{WEIGHTS_SHA256[:12]}"
@@ -76,6 +77,9 @@ class OcrText:
 
     def prepare(self, page: Page, pixels: Pixels | None = None) -> list[str]:
         return part_texts(page)
+
+    def weight(self, _prepared: list[str]) -> int:
+        return 1
 
     def encode_documents(self, batch: Sequence[list[str]]) -> list[Vectors]:
         vectors = self.encode_texts([text for parts in batch for text in parts])

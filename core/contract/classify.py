@@ -81,7 +81,9 @@ class PageResult(Wire):
     """What one page looked like by itself."""
 
     number: int = Field(ge=1, description="1-based page number in the document.")
-    source: Literal["text_layer", "ocr", "blank"] = Field(description="Where the page's text came from.")
+    source: Literal["text_layer", "ocr", "image", "blank"] = Field(
+        description="Where the page's text came from; `image`: only its pixels were looked at."
+    )
     prediction: str | None = Field(description="The best class for this page alone; none for a blank page.")
     confidence: float | None = Field(ge=0, le=1)
 

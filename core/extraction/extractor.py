@@ -49,14 +49,17 @@ class Extractor:
     def prepare(self, inquiry: Inquiry) -> Prepared:
         return Prepared(inquiry, sheet_of(inquiry.pages, self._lexicon))
 
-    def run(self, prepared: Prepared, questions: Sequence[Question]) -> list[Vectors]:
+    def weight(self, _prepared: Prepared) -> int:
+        return 1
+
+    def run(self, batch: Sequence[tuple[Prepared, Question]]) -> list[Vectors]:
         """For each question (2, dimensions): the vectors of its subject and of the whole of it."""
-        sheet = prepared.sheet
-        if sheet.vectors is None:
-            sheet.encode(self._encode_texts)
-        extracted = [_to_extract(question) for question in questions]
+        for prepared, _ in batch:
+            if prepared.sheet.vectors is None:
+                prepared.sheet.encode(self._encode_texts)
+        extracted = [_to_extract(question) for _, question in batch]
         vectors = self._encode_texts([text for question in extracted for text in (question.subject, question.text)])
-        return list(vectors.reshape(len(questions), 2, -1))
+        return list(vectors.reshape(len(batch), 2, -1))
 
     def finish(self, prepared: Prepared, question: Question, output: Vectors) -> Answer:
         inquiry = prepared.inquiry

@@ -120,14 +120,15 @@ def test_the_pixels_of_a_stored_page_are_those_of_the_document_upright(serving: 
     file = serving.inbox / "sideways.png"
     file.write_bytes(file_of(picture().rotate(90, expand=True)))
     first = take(serving, file.as_uri())
-    (page,) = take(serving, by_id(first)).pages
-    (pixels,) = render(serving.runtime, take(serving, by_id(first)), {})
+    known = take(serving, by_id(first))
+    (page,) = known.pages
+    (pixels,) = render(serving.runtime, known, known.pages, {})
     assert pixels.shape == (page.height, page.width, 3)
     assert pixels.shape[1] > pixels.shape[0]
     assert spied.read == ["all"]
     path_of(file.as_uri()).unlink()
     with pytest.raises(RejectedInput, match="not_found"):
-        render(serving.runtime, take(serving, by_id(first)), {})
+        render(serving.runtime, known, known.pages, {})
 
 
 def test_a_document_asked_for_by_its_id_is_not_even_fetched(serving: Serving, spied: Spied) -> None:

@@ -298,8 +298,12 @@ class Clerk:
         self.inquiries.append(inquiry)
         return inquiry
 
-    def run(self, prepared: Inquiry, questions: Sequence[Question]) -> list[str]:
+    def weight(self, prepared: Inquiry) -> int:
+        return 1
+
+    def run(self, batch: Sequence[tuple[Inquiry, Question]]) -> list[str]:
         assert threading.current_thread().name == "device"
+        questions = [question for _, question in batch]
         if any("dragon" in question.text for question in questions):
             raise self.error
         self.asked.append([question.text for question in questions])

@@ -208,8 +208,11 @@ class LastWord:
         self.prepared += 1
         return inquiry
 
-    def run(self, prepared: Inquiry, questions: Sequence[Question]) -> list[None]:
-        return [None] * len(questions)
+    def weight(self, prepared: Inquiry) -> int:
+        return 1
+
+    def run(self, batch: Sequence[tuple[Inquiry, Question]]) -> list[None]:
+        return [None] * len(batch)
 
     def finish(self, prepared: Inquiry, question: Question, output: None) -> Answer:
         if question.kind == "document_type":

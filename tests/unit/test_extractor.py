@@ -1,11 +1,10 @@
 from collections.abc import Callable, Sequence
 from datetime import date
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
-from core.answer import Answerer, DocumentType, Inquiry, answer_questions
+from core.answer import Answerer, DocumentType, Inquiry, answer_questions, directly
 from core.backends import Backend, Vectors, make_backend
 from core.backends.fake import Fake
 from core.contract.answer import AmountValue, Answer, DateValue, IntegerValue, YesNoValue
@@ -75,10 +74,6 @@ def answerer(backend: Backend) -> Answerer:
     return backend.answerer(Asking())
 
 
-def at_once(work: Callable[[], Any]) -> Any:
-    return work()
-
-
 def an_invoice() -> DocumentType:
     return DocumentType("invoice", 0.9)
 
@@ -89,7 +84,7 @@ def ask(
     *questions: str,
     document_type: Callable[[], DocumentType] = an_invoice,
 ) -> list[Answer]:
-    return answer_questions(answerer, Inquiry(tuple(pages), len(pages), document_type), questions, at_once)
+    return answer_questions(answerer, Inquiry(tuple(pages), len(pages), document_type), questions, directly(answerer))
 
 
 def box_of(page: Page, text: str) -> tuple[float, float, float, float]:

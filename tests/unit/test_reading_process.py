@@ -58,8 +58,8 @@ def test_a_process_that_was_taken_over_is_taken_for_dead_whatever_it_says(
     with monkeypatch.context() as patched:
         patched.setattr(sys, "executable", str(python))
         with pytest.raises(Crashed):
-            process.render(SCAN, PAGE)
+            process.render(SCAN, PAGE.number)
     try:
-        assert process.render(SCAN, PAGE).shape == (420, 640, 3)
+        assert process.render(SCAN, PAGE.number).shape == (420, 640, 3)
     finally:
         process.close()
