@@ -113,6 +113,7 @@ class VisionLanguageAlignment(nn.Module):
     """
 
     blocks: nn.Module | None
+    share: Tensor
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -129,6 +130,9 @@ class VisionLanguageAlignment(nn.Module):
             nn.Linear(shape.text_width, shape.hidden), nn.GELU(), nn.Linear(shape.hidden, shape.text_width)
         )
         self.log_scale = nn.Parameter(torch.tensor(math.log(START)))
+        if not shape.shared:
+            # What a shared space has its beginning for: how much of what was learned to believe.
+            self.register_buffer("share", torch.ones(()))
         self.blocks = None
         for last in (self.adapter[-1], *([self.projection] if shape.shared else [])):
             for parameter in last.parameters():
@@ -164,17 +168,18 @@ class VisionLanguageAlignment(nn.Module):
         """
         return self.gain_of(self.encode_documents(documents), documents, texts)
 
-    def gain_of(self, encoded: Tensor, documents: Documents, texts: Tensor) -> Tensor:
-        """`gain` of documents that are `encoded` already."""
-        adapted = self.encode_texts(texts)
+    def gain_of(self, encoded: Tensor, documents: Documents, texts: Tensor, adapted: Tensor | None = None) -> Tensor:
+        """`gain` of documents that are `encoded` already, and texts that are `adapted`, if they are."""
+        if adapted is None:
+            adapted = self.encode_texts(texts)
         # Logits are differences of near numbers: half precision is too coarse for them.
         with torch.autocast(encoded.device.type, enabled=False):
             return self._gain(encoded.float(), adapted.float(), documents, texts)
 
     def _gain(self, encoded: Tensor, adapted: Tensor, documents: Documents, texts: Tensor) -> Tensor:
-        fits = self.scale * (encoded @ adapted.T)
+        fits: Tensor = self.scale * (encoded @ adapted.T)
         if not self.shape.shared:
-            return fits
+            return self.share * fits
         base = documents.tokens if documents.base is None else documents.base
         vectors = functional.normalize(_mean(base, documents.weights), dim=-1).float()
         return fits - START * (vectors @ functional.normalize(texts, dim=-1).float().T)
@@ -234,7 +239,9 @@ class Learned:
     def bind(self, names: Sequence[str], texts: Vectors) -> "Aligned":
         """Ready to serve these classes; `texts`: (classes, text width) as the encoder gives them."""
         known = torch.from_numpy(np.ascontiguousarray(texts, dtype=np.float32))
-        return Aligned(self, np.array([name in self.labelled for name in names]), known)
+        with torch.inference_mode():
+            adapted = self.model.encode_texts(known)
+        return Aligned(self, np.array([name in self.labelled for name in names]), known, adapted)
 
     def tensors(self) -> dict[str, Tensor]:
         return {
@@ -249,7 +256,11 @@ class Learned:
             "shape": asdict(self.model.shape),
             "labelled": sorted(self.labelled),
             "temperature": self.temperature,
-            "familiarity": {"steepness": self.familiarity.steepness, "middle": self.familiarity.middle},
+            "familiarity": {
+                "steepness": self.familiarity.steepness,
+                "middle": self.familiarity.middle,
+                "by_words": self.familiarity.by_words,
+            },
             **({"blocks": self.key} if self.blocks else {}),
         }
 
@@ -300,11 +311,15 @@ def _key(blocks: Mapping[str, Tensor]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Aligned:
-    """A checkpoint bound to the classes that it serves; immutable, and safe in many threads."""
+    """A checkpoint bound to the classes that it serves; immutable, and safe in many threads.
+
+    `texts`: (classes, text width) as the encoder gives them, and `adapted` as the model does.
+    """
 
     learned: Learned
     labelled: NDArray[np.bool_]
     texts: Tensor
+    adapted: Tensor
 
     @property
     def temperature(self) -> float:
@@ -324,7 +339,8 @@ class Aligned:
             documents = Documents.of([sketch], self.learned.model.shape)
             if self.key is not None:
                 documents = documents.tuned(torch.from_numpy(np.stack([page.tuned_by(self.key) for page in pages])))
-            gain = self.learned.model.gain(documents, self.texts).numpy()[0]
+            model = self.learned.model
+            gain = model.gain_of(model.encode_documents(documents), documents, self.texts, self.adapted).numpy()[0]
         return settle(logits, gain, self.labelled, self.learned.familiarity.of(sketch))
 
 

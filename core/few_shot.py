@@ -178,6 +178,8 @@ def compare(
         backend.encode_texts,
         backend.fingerprint,
         trainable=backend.trainable,
+        shared=backend.shared,
+        worded=backend.needs_text,
     )
     thresholds = settings.deciding.thresholds_of(class_set.name)
 

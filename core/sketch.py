@@ -39,6 +39,11 @@ class Sketch:
         dense[self.places] = self.counts
         return dense
 
+    def look(self) -> Vectors:
+        """(dimensions,): the weighted mean of the tokens."""
+        mean: Vectors = self.weights @ self.tokens
+        return mean
+
 
 def sketch_of(pages: Sequence[Features]) -> Sketch:
     """Join pages that are not blank, in order, at least one; each weighs half as much as the one before it."""

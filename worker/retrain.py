@@ -159,6 +159,8 @@ def _run(task: _Task, choice: Choice, run: Run) -> job.Done:
                     encoder=runtime.encoder,
                     parents=choice.checkpoints,
                     trainable=runtime.backend.trainable,
+                    shared=runtime.backend.shared,
+                    worded=runtime.backend.needs_text,
                 ),
                 task.settings,
                 skipped=gathered.left_out,

@@ -38,6 +38,8 @@ class Backend(Protocol):
     """Whether pages are seen by their pixels."""
     needs_text: bool
     """Whether pages are seen by what the reader read on them: if not, classifying does without reading."""
+    shared: bool
+    """Whether pages and texts lie in one space before anything is learned."""
 
     def load(self, device: str) -> None:
         """Load the weights once, before any other call. Raises ModelFailure if they are not the pinned ones."""

@@ -31,6 +31,7 @@ class Fake:
 
     needs_pixels = False
     needs_text = True
+    shared = True
 
     def __init__(self, _settings: Model | None = None) -> None:
         self.fingerprint = f"fake-{DIMENSIONS}"

@@ -36,6 +36,7 @@ class OcrText:
 
     needs_pixels = False
     needs_text = True
+    shared = True
 
     def __init__(self, _settings: Model) -> None:
         self.fingerprint = f"ocr_text-minilm-{WEIGHTS_SHA256[:12]}"

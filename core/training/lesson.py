@@ -25,6 +25,7 @@ from core.contract import TrainingProgress
 from core.errors import ModelFailure
 from core.familiarity import Familiarity
 from core.settings import Training
+from core.sketch import BUCKETS
 from core.training.calibration import cross_entropy, fit_temperature
 from core.training.corpus import Corpus, Rows
 from core.training.dataset import LEARNING, Dataset, Example
@@ -49,7 +50,8 @@ class Subject:
 
     `classifier` decides by descriptions alone, `serving` as nodes do at present; `parents` are the checkpoints that
     it does so by. `encoder` names what made the documents' features, and `trainable` makes its last blocks learn, as
-    `Backend.trainable` does.
+    `Backend.trainable` does. `shared` and `worded` say whether documents lie in the space of texts from the start,
+    and whether they come with their words.
     """
 
     class_set: ClassSet
@@ -60,6 +62,8 @@ class Subject:
     encoder: str
     parents: tuple[int, ...] = ()
     trainable: Callable[[int], nn.Module] = nothing_to_unfreeze
+    shared: bool = True
+    worded: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,7 @@ def _learn(
     )
     texts = np.ascontiguousarray(subject.classifier.class_vectors, dtype=np.float32)
     saved = _Saved(state, _key(learnable, subject, settings))
-    room = _Room(corpus, texts, settings, device, saved, report, subject.trainable)
+    room = _Room(corpus, texts, settings, device, saved, report, subject)
     rehearsed, rehearsal = _rehearse(room, dataset, subject.classifier.names)
     training = room.course("training")
     room.run(training, np.arange(len(corpus)), rehearsed.epochs, None)
@@ -142,7 +146,7 @@ def _learn(
     learned = Learned(
         model.cpu(),
         frozenset(example.label for example in learnable),
-        Familiarity.fit(corpus.sketches, corpus.labels.tolist()),
+        Familiarity.fit(corpus.sketches, corpus.labels.tolist(), by_words=subject.worded),
         rehearsed.temperature,
         {} if blocks is None else {name: tensor.cpu() for name, tensor in blocks.state_dict().items()},
     )
@@ -205,7 +209,7 @@ class _Room:
         device: str,
         saved: _Saved,
         report: Report,
-        trainable: Callable[[int], nn.Module],
+        subject: Subject,
     ) -> None:
         self.corpus = corpus
         self.settings = settings
@@ -213,21 +217,26 @@ class _Room:
         self._device = device
         self._saved = saved
         self._report = report
-        self._trainable = trainable
-        width = texts.shape[1]
-        self._shape = Shape(document_width=width, text_width=width, pooling=settings.pooling)
+        self._trainable = subject.trainable
+        self.shape = Shape(
+            document_width=corpus.sketches[0].tokens.shape[1],
+            text_width=texts.shape[1],
+            buckets=BUCKETS if subject.worded else 0,
+            shared=subject.shared,
+            pooling=settings.pooling,
+        )
 
     def course(self, phase: Phase) -> Course:
         count = self.settings.unfreeze_last_blocks
         blocks = self._trainable(count) if count else None
-        course = Course.begin(phase, self._shape, self.settings, self._device, blocks)
+        course = Course.begin(phase, self.shape, self.settings, self._device, blocks)
         try:
             self._saved.resume(course, self._device)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             log.warning("the saved lesson does not fit this code, it begins anew", error=type(error).__name__)
             self._saved.forget()
             blocks = self._trainable(count) if count else None
-            course = Course.begin(phase, self._shape, self.settings, self._device, blocks)
+            course = Course.begin(phase, self.shape, self.settings, self._device, blocks)
         return course
 
     def run(
@@ -275,7 +284,8 @@ def _rehearse(room: _Room, dataset: Dataset, names: Sequence[str]) -> tuple[_Reh
     if not len(train) or not (len(seen) or len(unseen)):
         return _Rehearsed(settings.epochs, UNREHEARSED, 1.0), []
     labelled = np.isin(np.arange(len(names)), labels[train])
-    familiarity = Familiarity.fit([room.corpus.sketches[row] for row in train], labels[train].tolist())
+    sketches = [room.corpus.sketches[row] for row in train]
+    familiarity = Familiarity.fit(sketches, labels[train].tolist(), by_words=room.shape.buckets > 0)
     watched = np.concatenate([seen, unseen])
     familiar = np.array([familiarity.of(room.corpus.sketches[row]) for row in watched])
 

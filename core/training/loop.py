@@ -134,9 +134,15 @@ class Course:
             self.best = Best(epoch, mix, Watched(**kept), under("best.", tensors))
 
     def mixed(self, weights: Mapping[str, Tensor], mix: float) -> VisionLanguageAlignment:
-        """A model between where training started and these weights."""
+        """A model between where training started and these weights; where that was chance, one that has as much less
+        of a say.
+        """
         model = copy.deepcopy(self.model)
-        model.load_state_dict({name: torch.lerp(self.start[name], tensor, mix) for name, tensor in weights.items()})
+        if model.shape.shared:
+            weights = {name: torch.lerp(self.start[name], tensor, mix) for name, tensor in weights.items()}
+        model.load_state_dict(weights)
+        if not model.shape.shared:
+            model.share.fill_(mix)
         return model.eval()
 
 

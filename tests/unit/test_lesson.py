@@ -2,7 +2,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,17 @@ from torch import nn
 
 from core import checkpoints
 from core.alignment import Learned
-from core.backends import nothing_to_unfreeze
+from core.backends import EncodePages, nothing_to_unfreeze
 from core.class_set import ClassSet
 from core.classify import Classifier
 from core.contract import TrainingProgress
 from core.errors import RejectedInput
+from core.features import Features
 from core.settings import Training
 from core.training.dataset import Dataset, Example
 from core.training.lesson import Lesson, Subject, learn
 from core.training.report import TrainingReport
+from core.zero_shot import Scores
 
 LABELLED = ("bill", "card", "deed", "note")
 UNLABELLED = ("memo", "plan")
@@ -78,6 +80,27 @@ def classifiers(learned: tuple[Lesson, list[TrainingProgress]]) -> tuple[Classif
     return before, before.with_learned([learned[0].learned.bind(before.names, before.class_vectors)])
 
 
+class Clueless:
+    """A ZeroShot to which every class is as likely as any other, on any page."""
+
+    names = tuple(sorted((*LABELLED, *UNLABELLED)))
+    class_vectors = BACKEND.encode_texts(names)
+    encoders: Mapping[str, EncodePages] = {}
+
+    def scores(self, page: Features) -> Scores:
+        return np.zeros(len(self.names))
+
+    def logits(self, scores: Scores) -> tuple[Scores, float]:
+        return scores, -1.0
+
+
+def looked_at(label: str, number: int) -> Features:
+    """A page of that class as somebody sees it who cannot read: in a space of its own."""
+    place = np.random.default_rng(len(label) + ord(label[0])).normal(size=12)
+    vector = place + 0.3 * np.random.default_rng(number).normal(size=12)
+    return Features.of_vector((vector / np.linalg.norm(vector)).astype(np.float32))
+
+
 def accuracy(classifier: Classifier, label: str) -> float:
     """On documents that nothing was learned from."""
     found = [classifier.names[classifier.chances([page_of(label, number)])[0].argmax()] for number in range(500, 515)]
@@ -94,6 +117,37 @@ def test_classes_without_labels_are_told_as_well_as_before(classifiers: tuple[Cl
     before, after = classifiers
     for label in UNLABELLED:
         assert accuracy(after, label) == accuracy(before, label) == 1
+
+
+def test_labels_teach_an_encoder_of_another_space_and_how_far_to_believe_it(tmp_path: Path) -> None:
+    examples = [
+        replace(example, pages=(looked_at(label, 100 * place + number),))
+        for place, label in enumerate(LABELLED)
+        for number, example in enumerate(documents_of(label, 24))
+    ]
+    classifier = Classifier(Clueless())
+    subject = Subject(
+        MISLEADING, 1, classifier, classifier, BACKEND.encode_texts, "eyes-1", shared=False, worded=False
+    )
+    settings = SETTINGS.model_copy(update={"epochs": 12, "learning_rate": 0.02})
+    one = learn(
+        Dataset.part(examples, settings),
+        subject,
+        settings,
+        skipped={},
+        device="cpu",
+        state=tmp_path / "s",
+        report=nothing,
+    )
+    assert one.report.accepted, one.report.reasons
+    assert one.report.before.macro_accuracy < 0.5
+    assert one.report.after.macro_accuracy > 0.9
+    checkpoints.write(tmp_path / "checkpoint", one.learned.tensors(), one.learned.about())
+    restored = Learned.restore(*checkpoints.read(tmp_path / "checkpoint"))
+    assert restored.model.share == one.report.interpolation
+    bound = classifier.with_learned([restored.bind(classifier.names, classifier.class_vectors)])
+    told = [classifier.names[bound.chances([looked_at("deed", 900 + number)])[0].argmax()] for number in range(10)]
+    assert told.count("deed") >= 9
 
 
 def test_the_report_says_that_it_is_better_on_documents_that_were_never_learned_from(
