@@ -1,5 +1,6 @@
 """Wordings for models: sentences that class descriptions are put into, and what is told along with a question."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -47,6 +48,24 @@ def prompts_of(item: DocumentClass) -> list[str]:
     words = item.words
     meaning = f"{words}: {item.description.rstrip('.')}" if item.description else words
     return [template.replace("{}", meaning) for template in templates_of(item)]
+
+
+PICTURED: Final = ("{}", "a scan of a {}", "a photo of a {}")
+"""What stands under pictures of documents: an encoder that learned from captions knows no other sentences."""
+PICTURED_SENTENCES: Final = 3
+"""Of a description, from its beginning, each of them a caption of its own: captions are short, and so is the text
+that such an encoder reads.
+"""
+
+
+def pictured(item: DocumentClass) -> list[str]:
+    """The captions whose mean vector stands for the class in an encoder of images; its name is near their start."""
+    words = item.words
+    sentences = [part.strip().rstrip(".") for part in re.split(r"(?<=[.!?])\s+|\n+|(?<=。)", item.description)]
+    said = [sentence for sentence in sentences if sentence][:PICTURED_SENTENCES]
+    return [template.replace("{}", words) for template in (*PICTURED, *item.templates)] + [
+        f"{words}: {sentence}" for sentence in said
+    ]
 
 
 NOT_FOUND: Final = "NOT_FOUND"
