@@ -15,7 +15,7 @@ from core.backends import EncodePages, Vectors
 from core.class_set import ClassSet, DocumentClass
 from core.features import Features
 from core.genres import KIND, genres, resemblance
-from core.prompts import pictured
+from core.prompts import captioned, pictured
 from core.zero_shot import EncodeTexts, Scores
 
 STRANGERS: Final = 32_767
@@ -59,11 +59,12 @@ class Cosines:
         `encode_texts`: pass the same function again, such as a bound method.
         """
         classes = sorted(class_set.classes, key=lambda item: item.name)
-        vectors, lexicon = _encode(encode_texts, classes), _encode_genres(encode_texts)
+        vectors, meanings = _encode(encode_texts, classes)
+        lexicon, lexicon_meanings = _encode_genres(encode_texts)
         # The text towers of such encoders put all that is said into a narrow cone, in which anything resembles
         # anything. Seen from its middle, texts that have nothing in common are at right angles again.
-        middle = lexicon.mean(axis=0)
-        share = resemblance(classes, _unit(vectors - middle), genres(), _unit(lexicon - middle))
+        middle = lexicon_meanings.mean(axis=0)
+        share = resemblance(classes, _unit(meanings - middle), genres(), _unit(lexicon_meanings - middle))
         unclaimed = np.maximum(0, 1 - share.max(axis=0).astype(np.float64) / KIND)
         rivals = unclaimed > 0
         weights = unclaimed[rivals] if bias is None else np.append(unclaimed[rivals], 1.0)
@@ -99,17 +100,21 @@ class Cosines:
 _NONE: Final[Mapping[str, EncodePages]] = MappingProxyType({})
 
 
-def _encode(encode_texts: EncodeTexts, items: Sequence[DocumentClass]) -> Vectors:
-    """(items, dimensions): the unit mean vector of each one's prompts."""
-    groups = [pictured(item) for item in items]
+def _encode(encode_texts: EncodeTexts, items: Sequence[DocumentClass]) -> tuple[Vectors, Vectors]:
+    """(items, dimensions) each: the unit mean vectors of all their captions, and of those by description."""
+    told = [captioned(item) for item in items]
+    groups = [[*pictured(item), *captions] for item, captions in zip(items, told, strict=True)]
     rows = encode_texts([text for group in groups for text in group])
     parts = np.split(rows, np.cumsum([len(group) for group in groups])[:-1])
-    return _unit(np.stack([part.mean(axis=0) for part in parts]))
+    return (
+        _unit(np.stack([part.mean(axis=0) for part in parts])),
+        _unit(np.stack([part[-len(captions) :].mean(axis=0) for part, captions in zip(parts, told, strict=True)])),
+    )
 
 
 @lru_cache(maxsize=4)
-def _encode_genres(encode_texts: EncodeTexts) -> Vectors:
-    """(genres, dimensions), in the words that classes are put in: else one side would have the better ones."""
+def _encode_genres(encode_texts: EncodeTexts) -> tuple[Vectors, Vectors]:
+    """The same of the genres, put in the words that classes are put in: else one side would have the better ones."""
     return _encode(encode_texts, _genres_as_classes())
 
 

@@ -51,21 +51,21 @@ def prompts_of(item: DocumentClass) -> list[str]:
 
 
 PICTURED: Final = ("{}", "a scan of a {}", "a photo of a {}")
-"""What stands under pictures of documents: an encoder that learned from captions knows no other sentences."""
-PICTURED_SENTENCES: Final = 3
-"""Of a description, from its beginning, each of them a caption of its own: captions are short, and so is the text
-that such an encoder reads.
-"""
+"""What stands under pictures: an encoder that learned from captions knows no other sentences."""
+SENTENCES: Final = 3
+"""Of a description, from its beginning, that are captions: each by itself, since such encoders read no long texts."""
 
 
 def pictured(item: DocumentClass) -> list[str]:
-    """The captions whose mean vector stands for the class in an encoder of images; its name is near their start."""
+    """Captions of a picture of such a document, by its name."""
+    return [template.replace("{}", item.words) for template in (*PICTURED, *item.templates)]
+
+
+def captioned(item: DocumentClass) -> list[str]:
+    """Captions by its description; by its name where there is none."""
     words = item.words
     sentences = [part.strip().rstrip(".") for part in re.split(r"(?<=[.!?])\s+|\n+|(?<=。)", item.description)]
-    said = [sentence for sentence in sentences if sentence][:PICTURED_SENTENCES]
-    return [template.replace("{}", words) for template in (*PICTURED, *item.templates)] + [
-        f"{words}: {sentence}" for sentence in said
-    ]
+    return [f"{words}: {sentence}" for sentence in sentences if sentence][:SENTENCES] or [words]
 
 
 NOT_FOUND: Final = "NOT_FOUND"
