@@ -245,13 +245,14 @@ class DualEncoder:
 
     def _run_once(self) -> None:
         """Shows whether all parts fit together, before any page waits for it."""
-        blank = self._scaled(np.full((64, 48, 3), 255, dtype=np.uint8))
         if self._settings.compile:
             # The blocks alone, which have all the work and no shapes that depend on a page.
             self._model.vision_model.encoder.compile()
-        # What is compiled for one page, for two, and then for any number, would make that many batches wait.
+        # It is compiled for one page, for two, then for any number; with patches to spare, and without. None shall wait.
         for pages in (1, 2, 3) if self._settings.compile else (1,):
-            self.encode_documents([blank] * pages)
+            for width in (48, 64):
+                blank = self._scaled(np.full((64, width, 3), 255, dtype=np.uint8))
+                self.encode_documents([blank] * pages)
         self._dimensions = len(self.encode_texts([""])[0])
 
     def _scaled(self, pixels: Pixels) -> "dict[str, Tensor]":

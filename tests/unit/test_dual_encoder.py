@@ -145,6 +145,27 @@ def test_half_precision_moves_vectors_little_and_scale_not_at_all(
 
 
 @Families
+def test_what_is_compiled_sees_the_same_and_is_ready_once_loaded(
+    backends: dict[str, DualEncoder], checkpoints: dict[str, Path], family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graphs: list[Any] = []
+
+    def keep(graph: Any, _: Any) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    compile_ = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compile_(module, backend=keep))
+    compiled = loaded(checkpoints[family], compile=True)
+    ready = len(graphs)
+    assert ready
+    for count in (1, 2, 3, 5):
+        rows = seen(compiled, PIXELS[:count])
+        np.testing.assert_allclose(rows, seen(backends[family], PIXELS[:count]), atol=1e-4)
+    assert len(graphs) == ready
+
+
+@Families
 @pytest.mark.parametrize("shape", [(2000, 3), (1, 2000), (3, 3), (1, 1)])
 def test_a_strip_is_seen_like_any_page(backends: dict[str, DualEncoder], family: str, shape: tuple[int, int]) -> None:
     backend = backends[family]
