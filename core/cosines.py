@@ -67,6 +67,7 @@ class Cosines:
         share = resemblance(classes, _unit(meanings - middle), genres(), _unit(lexicon_meanings - middle))
         unclaimed = np.maximum(0, 1 - share.max(axis=0).astype(np.float64) / KIND)
         rivals = unclaimed > 0
+        # Where the classes leave less than one genre, what is left weighs no more than that.
         weights = unclaimed[rivals] if bias is None else np.append(unclaimed[rivals], 1.0)
         return cls(
             names=tuple(item.name for item in classes),

@@ -64,11 +64,15 @@ sees a page in its own proportions.
 
 
 class DualEncoder:
-    """One vector a page, of what it looks like; texts are lower-cased and cut where the text tower ends."""
+    """One vector a page, of what it looks like; texts are lower-cased and cut where the text tower ends.
+
+    With `fuse_text` pages are read as well: their vectors are the same, and what is learned has their words beside.
+    """
 
     needs_pixels = True
 
     def __init__(self, settings: Model) -> None:
+        self.needs_text = settings.fuse_text
         self._settings = settings
         self._model: Any = None
         self._device = "cpu"
@@ -84,7 +88,8 @@ class DualEncoder:
                     digest.update(hashlib.file_digest(stream, "sha256").digest())
         except OSError as error:
             raise ModelFailure("model_missing", f"{folder} cannot be read; put the checkpoint there again") from error
-        return f"dual_encoder-{self._model_type}-{digest.hexdigest()[:12]} {DUAL_ENCODER}"
+        words = "-text" if self.needs_text else ""  # features without words are none of those with them
+        return f"dual_encoder-{self._model_type}-{digest.hexdigest()[:12]}{words} {DUAL_ENCODER}"
 
     def load(self, device: str) -> None:
         """Load both towers, tokenizer and image processor, and run them once.
@@ -146,6 +151,9 @@ class DualEncoder:
                 "scaling_failed",
                 f"page {page.number} cannot be scaled ({type(error).__name__}); report it with the page",
             ) from error
+
+    def weight(self, _prepared: "dict[str, Tensor]") -> int:
+        return 1
 
     def encode_documents(self, batch: "Sequence[dict[str, Tensor]]") -> list[Vectors]:
         import torch
@@ -248,7 +256,7 @@ class DualEncoder:
         if self._settings.compile:
             # The blocks alone, which have all the work and no shapes that depend on a page.
             self._model.vision_model.encoder.compile()
-        # It is compiled for one page, for two, then for any number; with patches to spare, and without. None shall wait.
+        # It is compiled for one page, two, and then any number; with patches to spare, and without.
         for pages in (1, 2, 3) if self._settings.compile else (1,):
             for width in (48, 64):
                 blank = self._scaled(np.full((64, width, 3), 255, dtype=np.uint8))

@@ -241,7 +241,9 @@ def test_the_fingerprint_names_family_and_weights(
     words = shutil.copytree(checkpoints[family], tmp_path / "words")
     tokenizer = words / "tokenizer.json"
     tokenizer.write_text(tokenizer.read_text() + "\n")
-    assert len({same, backend_of(changed).fingerprint, backend_of(words).fingerprint}) == 3
+    read = backend_of(checkpoints[family], fuse_text=True)
+    assert (read.needs_text, backends[family].needs_text) == (True, False)
+    assert len({same, backend_of(changed).fingerprint, backend_of(words).fingerprint, read.fingerprint}) == 4
 
 
 def test_a_model_is_found_in_the_hub_s_cache_by_its_name(
