@@ -1,5 +1,6 @@
 """Wordings for models: sentences that class descriptions are put into, and what is told along with a question."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -47,6 +48,24 @@ def prompts_of(item: DocumentClass) -> list[str]:
     words = item.words
     meaning = f"{words}: {item.description.rstrip('.')}" if item.description else words
     return [template.replace("{}", meaning) for template in templates_of(item)]
+
+
+PICTURED: Final = ("{}", "a scan of a {}", "a photo of a {}")
+"""What stands under pictures: an encoder that learned from captions knows no other sentences."""
+SENTENCES: Final = 3
+"""Of a description, from its beginning, that are captions: each by itself, since such encoders read no long texts."""
+
+
+def pictured(item: DocumentClass) -> list[str]:
+    """Captions of a picture of such a document, by its name."""
+    return [template.replace("{}", item.words) for template in (*PICTURED, *item.templates)]
+
+
+def captioned(item: DocumentClass) -> list[str]:
+    """Captions by its description; by its name where there is none."""
+    words = item.words
+    sentences = [part.strip().rstrip(".") for part in re.split(r"(?<=[.!?])\s+|\n+|(?<=。)", item.description)]
+    return [f"{words}: {sentence}" for sentence in sentences if sentence][:SENTENCES] or [words]
 
 
 NOT_FOUND: Final = "NOT_FOUND"

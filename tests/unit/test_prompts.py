@@ -2,7 +2,17 @@ import pytest
 
 from core.class_set import DocumentClass
 from core.contract.answer import QuestionKind
-from core.prompts import FAMILIES, GENERAL, NOT_FOUND, PROMPTS, prompt_of, prompts_of, templates_of
+from core.prompts import (
+    FAMILIES,
+    GENERAL,
+    NOT_FOUND,
+    PROMPTS,
+    captioned,
+    pictured,
+    prompt_of,
+    prompts_of,
+    templates_of,
+)
 from core.question import understand
 
 
@@ -59,3 +69,22 @@ def test_a_deployment_asks_in_words_of_its_own() -> None:
 
 def test_braces_in_a_question_are_left_as_they_are() -> None:
     assert prompt_of(understand("What is {0} or {question}?"), {}).startswith("What is {0} or {question}?\n")
+
+
+def test_captions_of_pictures_name_the_class() -> None:
+    item = DocumentClass(name="bank_statement", templates=("A folded {}.",))
+    assert pictured(item)[1:] == [
+        "a scan of a bank statement",
+        "a photo of a bank statement",
+        "A folded bank statement.",
+    ]
+
+
+def test_captions_by_description_are_short_and_few() -> None:
+    said = "What the bank {sends}.\nIt lists bookings. It has a balance! And more. And more."
+    assert captioned(DocumentClass(name="bank_statement", description=said)) == [
+        "bank statement: What the bank {sends}",
+        "bank statement: It lists bookings",
+        "bank statement: It has a balance!",
+    ]
+    assert captioned(DocumentClass(name="bank_statement")) == ["bank statement"]
