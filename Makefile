@@ -20,7 +20,8 @@ test: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/pytest
+	$(BIN)/pytest tests/acceptance
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile tests/integration tests/unit
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks

@@ -202,7 +202,7 @@ def compare(
                 subject,
                 training,
                 skipped={},
-                device=settings.model.device,
+                device=backend.device,
                 state=Path(folder) / "lesson",
                 report=lambda _: None,
             )

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+import structlog
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
@@ -16,6 +17,14 @@ from core.settings import Broker, Database, Documents, Model, Settings
 from db import migrations
 from db.session import make_engine
 from worker.embedded import Addresses, Embedded
+
+# As ever, but without what is in the variables of a traceback: that takes seconds to write.
+structlog.configure(
+    processors=[
+        structlog.stdlib.add_log_level,
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,11 @@
 """Logs: one JSON object a line on standard error, ours and the libraries' alike, with no document content in them."""
 
 import logging
+import sys
 import traceback
 from typing import Any, Final
 
 import structlog
-from celery import signals
 from structlog.typing import ExcInfo
 
 from core.errors import IntakeError
@@ -47,8 +47,32 @@ def configure_log(level: int = logging.INFO) -> None:
     logging.getLogger("multiprocessing").handlers[:] = [handler]
     logging.getLogger("celery.app.trace").setLevel(logging.CRITICAL)
     logging.getLogger(_CONSUMER).addFilter(_without_message)
+    from celery import signals
+
     # Celery, which would set levels and handlers of its own, leaves logging alone where somebody listens to this.
     signals.setup_logging.connect(_leave_logging_alone)
+
+
+def configure_console() -> None:
+    """Set up the log of a command that people look at: warnings alone, on standard error, as readable lines."""
+    structlog.configure(
+        processors=[
+            structlog.stdlib.add_log_level,
+            # Not in structlog's own way, which would show what is in the variables.
+            structlog.processors.ExceptionRenderer(_in_lines),
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+    )
+
+
+def _in_lines(exc_info: ExcInfo) -> str:
+    """`_outline` for people."""
+    return "\n".join(
+        f"  {found['type']}{': ' if 'says' in found else ''}{found.get('says', '')}, at {' > '.join(found['frames'])}"
+        for found in _outline(exc_info)
+    )
 
 
 def _leave_logging_alone(**_: Any) -> None:

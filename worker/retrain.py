@@ -164,7 +164,7 @@ def _run(task: _Task, choice: Choice, run: Run) -> job.Done:
                 ),
                 task.settings,
                 skipped=gathered.left_out,
-                device=runtime.settings.model.device,
+                device=runtime.backend.device,
                 state=task.state,
                 report=heart.tell,
             )

@@ -78,7 +78,7 @@ class Runtime:
         )
         self._warm_up()
         self.items = ThreadPoolExecutor(settings.node.concurrency, thread_name_prefix="item")
-        log.info("model loaded", encoder=self.encoder, device=settings.model.device)
+        log.info("model loaded", encoder=self.encoder, device=self.backend.device)
 
     def _warm_up(self) -> None:
         # Before the node takes work, so that the first task does not wait for it.

@@ -34,6 +34,8 @@ class Backend(Protocol):
     fingerprint: str
     """Names the weights and the code that make features: features of another fingerprint are of another space."""
 
+    device: str
+    """That it was loaded on, as torch calls it."""
     needs_pixels: bool
     """Whether pages are seen by their pixels."""
     needs_text: bool
@@ -42,7 +44,10 @@ class Backend(Protocol):
     """Whether pages and texts lie in one space before anything is learned."""
 
     def load(self, device: str) -> None:
-        """Load the weights once, before any other call. Raises ModelFailure if they are not the pinned ones."""
+        """Load the weights once, before any other call, as `core.device.available` takes the name.
+
+        Raises ModelFailure if there is no such device, or they are not the pinned ones.
+        """
 
     def prepare(self, page: Page, pixels: Pixels | None = None) -> Any:
         """What encoders of pages need of one that is not blank; its pixels come along if they are needed."""

@@ -29,6 +29,7 @@ DIMENSIONS: Final = 256
 class Fake:
     """Bags of hashed words as unit vectors: texts that share words are near, and nothing more is known of them."""
 
+    device = "cpu"
     needs_pixels = False
     needs_text = True
     shared = True

@@ -12,6 +12,7 @@ from core.answer import Answerer
 from core.backends import EncodePages, Vectors, nothing_to_unfreeze
 from core.class_set import ClassSet
 from core.descriptions import Descriptions
+from core.device import available
 from core.errors import ModelFailure
 from core.extraction.extractor import Extractor
 from core.features import part_texts
@@ -34,6 +35,7 @@ WEIGHTS_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4f
 class OcrText:
     """Sentence vectors (384 dimensions, mean-pooled, 256 tokens a part) of a page's parts."""
 
+    device = "cpu"
     needs_pixels = False
     needs_text = True
     shared = True
@@ -45,7 +47,7 @@ class OcrText:
     def load(self, device: str) -> None:
         """Check the weights and load them.
 
-        Raises ModelFailure: `model_missing`, `wrong_weights` or `model_unloadable`.
+        Raises ModelFailure: `no_such_device`, `model_missing`, `wrong_weights` or `model_unloadable`.
         """
         weights = _folder() / "model.safetensors"
         try:
@@ -65,6 +67,8 @@ class OcrText:
         try:
             import torch
             from sentence_transformers import SentenceTransformer
+
+            self.device = device = available(device)
 
             # Beside the readers, which take a core each, more threads cost more than they bring.
             torch.set_num_threads(min(4, max(1, (os.cpu_count() or 1) // 2)))

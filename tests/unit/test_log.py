@@ -96,3 +96,20 @@ def test_celery_s_line_per_task_with_its_result_is_left_out() -> None:
         )
         == []
     )
+
+
+def test_a_command_warns_in_a_line_and_tells_of_an_exception_without_what_it_was_about() -> None:
+    script = (
+        "import structlog\nfrom worker.log import configure_console\nconfigure_console()\n"
+        f"PRIVATE = {PRIVATE!r}\nlog = structlog.get_logger()\n"
+        "log.info('job ended')\nlog.warning('documents left out', count=3)\n"
+        "try:\n    raise KeyError(PRIVATE)\nexcept KeyError:\n    log.exception('no luck')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+    first, *rest = done.stderr.splitlines()
+    assert "documents left out" in first
+    assert "count=3" in first
+    assert "builtins.KeyError" in "".join(rest)
+    assert "<string>:9" in "".join(rest)
+    assert "Anna" not in done.stderr

@@ -10,6 +10,7 @@ import typer
 from core.errors import IntakeError
 from worker.cli import ask, checkpoints, classes, classify, doctor, evaluate, jobs, retrain, serve
 from worker.cli.output import errors
+from worker.log import configure_console
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,6 +29,7 @@ def configure(
     ] = None,
 ) -> None:
     """Say what documents are, from textual class descriptions alone, and answer questions about them."""
+    configure_console()
     context.obj = config
 
 
