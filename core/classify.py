@@ -142,9 +142,9 @@ class Classifier:
         )
 
     def similar_pairs(self) -> list[tuple[str, str, float]]:
-        """Pairs of classes whose descriptions are nearly the same, most alike first, with their cosine."""
-        vectors = self.class_vectors
-        cosines = vectors @ vectors.T
+        """Pairs of classes that say nearly the same, most alike first, with the cosine of what they mean."""
+        meanings = self.zero_shot.meanings
+        cosines = meanings @ meanings.T
         pairs = [
             (self.names[a], self.names[b], float(cosines[a, b]))
             for a, b in combinations(range(len(self.names)), 2)

@@ -46,6 +46,8 @@ class Cosines:
     names: tuple[str, ...]
     vectors: Vectors
     """(C + R, dimensions), unit rows: of the classes, and of the genres that are not a class's altogether."""
+    meanings: Vectors
+    """(C, dimensions), unit rows: what the classes mean, seen from the middle of all texts."""
     shares: Scores
     """(R,): log of what a rival weighs beside a class; with a bias (R + 1,), the last that of "nothing known"."""
     scale: float
@@ -64,7 +66,8 @@ class Cosines:
         # The text towers of such encoders put all that is said into a narrow cone, in which anything resembles
         # anything. Seen from its middle, texts that have nothing in common are at right angles again.
         middle = lexicon_meanings.mean(axis=0)
-        share = resemblance(classes, _unit(meanings - middle), genres(), _unit(lexicon_meanings - middle))
+        meanings = _unit(meanings - middle)
+        share = resemblance(classes, meanings, genres(), _unit(lexicon_meanings - middle))
         unclaimed = np.maximum(0, 1 - share.max(axis=0).astype(np.float64) / KIND)
         rivals = unclaimed > 0
         # Where the classes leave less than one genre, what is left weighs no more than that.
@@ -72,6 +75,7 @@ class Cosines:
         return cls(
             names=tuple(item.name for item in classes),
             vectors=np.concatenate([vectors, lexicon[rivals]]),
+            meanings=meanings,
             shares=np.log(weights) - log(max(1.0, weights.sum())) + log(len(classes)),
             scale=scale,
             bias=bias,

@@ -96,6 +96,10 @@ class Descriptions:
         return self.vectors[-len(self.names) :]
 
     @property
+    def meanings(self) -> Vectors:
+        return self.class_vectors
+
+    @property
     def encoders(self) -> Mapping[str, EncodePages]:
         return _NONE
 

@@ -25,6 +25,10 @@ class ZeroShot(Protocol):
         """(C, dimensions): what the backend's text encoder makes of the classes, unit rows."""
 
     @property
+    def meanings(self) -> Vectors:
+        """(C, any): unit rows, near to each other where classes say nearly the same."""
+
+    @property
     def encoders(self) -> Mapping[str, EncodePages]:
         """Encoders, by key, that pages have to be seen by beside the backend's own: for these classes alone."""
 

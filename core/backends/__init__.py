@@ -85,6 +85,7 @@ class Backend(Protocol):
 
 _BACKENDS: Final = {
     "ocr_text": "core.backends.ocr_text:OcrText",
+    "dual_encoder": "core.backends.dual_encoder:DualEncoder",
     "fake": "core.backends.fake:Fake",
 }
 

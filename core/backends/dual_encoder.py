@@ -20,6 +20,7 @@ from core.answer import Answerer
 from core.backends import EncodePages, Vectors, nothing_to_unfreeze
 from core.class_set import ClassSet
 from core.cosines import Cosines
+from core.device import available
 from core.errors import ModelFailure
 from core.page import Page
 from core.picture import Pixels
@@ -70,12 +71,13 @@ class DualEncoder:
     """
 
     needs_pixels = True
+    shared = True
 
     def __init__(self, settings: Model) -> None:
         self.needs_text = settings.fuse_text
         self._settings = settings
         self._model: Any = None
-        self._device = "cpu"
+        self.device = "cpu"
 
     @cached_property
     def fingerprint(self) -> str:
@@ -95,9 +97,10 @@ class DualEncoder:
         """Load both towers, tokenizer and image processor, and run them once.
 
         In float32 on a CPU and bfloat16 on a GPU, or float16 where that has no other half, unless the settings say
-        otherwise. Raises ModelFailure: `model_missing` or `model_unloadable`.
+        otherwise. Raises ModelFailure: `no_such_device`, `model_missing` or `model_unloadable`.
         """
         folder, model_type = self._folder, self._model_type
+        device = available(device)
         try:
             import torch
             import transformers
@@ -127,7 +130,7 @@ class DualEncoder:
             self._special = re.compile("|".join(map(re.escape, sorted(special, key=len, reverse=True))))
             self._scale = exp(model.logit_scale.item())
             self._bias = model.logit_bias.item() if hasattr(model, "logit_bias") else None
-            self._device = device
+            self.device = device
             self._dtype = _dtype_of(self._settings.dtype, device)
             self._model = model.to(device=device, dtype=self._dtype).eval()
             self._run_once()
@@ -189,7 +192,7 @@ class DualEncoder:
         from core.backends.ocr_text import OcrText
 
         reader = OcrText(self._settings)
-        reader.load(self._device)
+        reader.load(self.device)
         return reader.answerer(asking)
 
     def trainable(self, blocks: int) -> "nn.Module":
@@ -268,12 +271,12 @@ class DualEncoder:
             pixels = _trimmed(pixels)
         inputs = self._processor(images=pixels, input_data_format="channels_last", return_tensors="pt")
         inputs["pixel_values"] = inputs["pixel_values"].to(self._dtype)
-        on_gpu = self._device.startswith("cuda")
+        on_gpu = self.device.startswith("cuda")
         return {name: tensor[0].pin_memory() if on_gpu else tensor[0] for name, tensor in inputs.items()}
 
     def _placed(self, name: str, tensor: "Tensor") -> "Tensor":
         # The model counts its patches on the CPU: from elsewhere it would wait for each page.
-        return tensor if name == "spatial_shapes" else tensor.to(self._device, non_blocking=True)
+        return tensor if name == "spatial_shapes" else tensor.to(self.device, non_blocking=True)
 
     def _plain(self, text: str) -> str:
         """In lower case, as all these models learned, whether or not their tokenizers see to it; and without tokens
