@@ -209,6 +209,14 @@ class Training(Section):
     max_fall: float = Field(
         default=0.05, ge=0, le=1, description="How much the accuracy of a single class may fall for a promotion."
     )
+    device: str | None = Field(
+        default=None, description="Device of the trainer; none: that of the nodes, `model.device`."
+    )
+    yield_for: float = Field(
+        default=0.2,
+        ge=0,
+        description="Seconds that a step of training lets tasks go first which wait for the same device, at most.",
+    )
     heartbeat: float = Field(default=5, gt=0, description="Seconds between a run's signs of life.")
     silent_for: float = Field(
         default=60, gt=0, description="Seconds without one after which a run is taken for dead and sent again."

@@ -210,7 +210,7 @@ class _Held:
             ) from error
 
     def _open(self) -> Runtime:
-        self._runtime = Runtime(self._settings, self._node, lambda: self.stopping)
+        self._runtime = Runtime(self._settings, self._node, lambda: self.stopping, trains=self._in_children)
         return self._runtime
 
 

@@ -62,16 +62,24 @@ class Batcher:
     What fails is halved and tried again, so that an item that fails, fails alone. What did not fit into the memory
     is remembered for its run and bucket: later batches stay below it, and try a heavier one now and then. If the
     thread itself dies, or its device does, all that wait fail with TransientFailure(`device_lost`) and `on_death` is
-    called, on that thread.
+    called, on that thread. `on_busy` is told when there is something to do and when there is nothing left.
     """
 
     def __init__(
-        self, *, max_items: int, max_weight: int, linger: float = 0.004, on_death: Callable[[], None]
+        self,
+        *,
+        max_items: int,
+        max_weight: int,
+        linger: float = 0.004,
+        on_death: Callable[[], None],
+        on_busy: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._max_items = max_items
         self._max_weight = max_weight
         self._linger = linger
         self._on_death = on_death
+        self._on_busy = on_busy
+        self._busy = False
         self._changed = threading.Condition()
         self._queues: dict[str, _Queue] = {}
         self._rooms: dict[int, _Room] = {}
@@ -122,6 +130,7 @@ class Batcher:
                 waiting.served = max(waiting.served, self._now_served)
             for item in items:
                 waiting.put(item)
+            self._tell(busy=True)
             if not waiting.expects(since):
                 self._changed.notify()
         return [item.future for item in items]
@@ -168,6 +177,7 @@ class Batcher:
                     if queue.count or (queue.expects(now) and not self._closed)
                 ]
                 if not queues:
+                    self._tell(busy=False)
                     if self._closed:
                         return None
                     self._changed.wait()
@@ -180,6 +190,11 @@ class Batcher:
                 self._now_served = queue.served
                 if batch := self._take(queue):
                     return batch
+
+    def _tell(self, *, busy: bool) -> None:
+        if busy != self._busy:
+            self._busy = busy
+            self._on_busy(busy)
 
     def _take(self, queue: "_Queue") -> "_Batch | None":
         """As many of the oldest item's companions as may run with it; None when all of them were cancelled."""

@@ -35,7 +35,7 @@ log = structlog.get_logger()
 BY: Final = "retrain"
 """Who promotes what passed the gate."""
 _FIXED: Final = {
-    *("store", "captions", "heartbeat", "silent_for", "time_limit"),
+    *("store", "captions", "device", "yield_for", "heartbeat", "silent_for", "time_limit"),
     *("validation_share", "test_share"),
 }
 """Settings of the deployment, not of a run: what judges one run must not have taught another."""
@@ -167,6 +167,7 @@ def _run(task: _Task, choice: Choice, run: Run) -> job.Done:
                 device=runtime.backend.device,
                 state=task.state,
                 report=heart.tell,
+                wait=lambda: runtime.turn.wait(task.settings.yield_for),
             )
         except _Skip as why:
             result = task.result("skipped", [str(why)], run)

@@ -18,6 +18,7 @@ from db.session import make_engine
 from worker.batcher import Batcher
 from worker.catalogue import Catalogue
 from worker.text_vectors import TextVectors
+from worker.turn import Turn
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,10 +41,18 @@ class Runtime:
 
     `encoder` names all that features depend on, and `answering` all that answers do, model, reader and code: what is
     stored of another one is never mixed in. `items` are the threads on which the documents of one message are worked
-    on side by side. `stopping` says whether the node was told to stop, for work that takes long.
+    on side by side. `stopping` says whether the node was told to stop, for work that takes long. `turn` is
+    whose the device is; one that `trains` never takes it from those that serve.
     """
 
-    def __init__(self, settings: Settings, node: str, stopping: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        node: str,
+        stopping: Callable[[], bool] = lambda: False,
+        *,
+        trains: bool = False,
+    ) -> None:
         if settings.database.url is None:
             raise ValueError("settings.database.url is not set: locate(settings) fills it in")
         self.settings = settings
@@ -60,8 +69,12 @@ class Runtime:
         self.answerer = self.backend.answerer(settings.asking)
         self.answering = reader_of(self.answerer)
         self.reader = Reader(settings.reading, settings.documents)
+        self.turn = Turn(settings.data_dir, self.backend.device)
         self.device = Batcher(
-            max_items=settings.model.max_batch, max_weight=settings.model.max_tiles, on_death=_stop_this_node
+            max_items=settings.model.max_batch,
+            max_weight=settings.model.max_tiles,
+            on_death=_stop_this_node,
+            on_busy=(lambda _: None) if trains else self.turn.serve,
         )
         self.encode_texts = TextVectors(
             self.engine,
@@ -95,6 +108,7 @@ class Runtime:
         """Finish the device's work and stop the reading processes."""
         self.items.shutdown(cancel_futures=True)
         self.device.close()
+        self.turn.close()
         self.reader.close()
         self.engine.dispose()
 

@@ -1,11 +1,13 @@
 """All of docintake on one machine: servers where none is configured, tables, classes, and processes that stay up."""
 
 import json
+import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Self
 
 from core.contract import QUEUES, RETRAIN
@@ -14,10 +16,12 @@ from core.settings import PROJECT, Settings
 from db import migrations
 from db.session import make_engine
 from worker.class_sets import ensure_default
+from worker.device import Device
 from worker.embedded import Embedded, locate
 from worker.launch import Launcher, Service, interrupted_by_signals
 
 CLASSES = PROJECT / "configs" / "classes"
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _SERVERS_EVERY: Final = 5.0
 """Seconds between looks at the servers."""
 
@@ -26,13 +30,21 @@ class Stack:
     """Entering it brings everything up, in order, and leaving it takes everything down again.
 
     `config` is the settings file that its processes read, as given on the command line; `say` receives a line at
-    each step. `settings` are those with both URLs filled in.
+    each step. `settings` are those with both URLs filled in. Each of the `devices` gets a node of its own; without
+    any there is one node, on the device that the settings name.
     """
 
-    def __init__(self, settings: Settings, config: Path | None, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        config: Path | None,
+        say: Callable[[str], None],
+        devices: Sequence[Device] = (),
+    ) -> None:
         self.settings = settings
         self._config = config
         self._say = say
+        self._devices = devices
         self._running = ExitStack()
         self._servers: Embedded | None = None
 
@@ -79,11 +91,11 @@ class Stack:
         migrations.upgrade(engine)
         for name in ensure_default(engine, CLASSES):
             self._say(f"Class set {name} is published")
-        self._say(f"The node loads its model; its log, and those of trainer and beat, are in {folder}")
+        self._say(f"{self._nodes()}; the logs, also those of trainer and beat, are in {folder}")
         self._launcher = starting.enter_context(Launcher(self._services(folder), self._say))
 
     def _services(self, folder: Path) -> list[Service]:
-        """The node that serves, the one that trains, and the beat that tells it when."""
+        """The nodes that serve, the one that trains, and the beat that tells it when."""
         broker, database = self.settings.broker.url, self.settings.database.url
         assert broker is not None and database is not None  # noqa: S101, PT018 - locate filled both in
         docintake = [
@@ -98,14 +110,35 @@ class Stack:
             "DOCINTAKE_DOCUMENTS__ROOTS": json.dumps(self.settings.documents.roots),
         }
 
-        def service(name: str, *words: str, ready_file: Path | None = None) -> Service:
-            ready = () if ready_file is None else ("--ready-file", str(ready_file))
-            return Service(
-                name, [*docintake, *words, *ready], environment, ready_file=ready_file, log=folder / f"{name}.log"
-            )
+        def service(name: str, *words: str, own: Mapping[str, str] = _NOTHING) -> Service:
+            ready = folder / f"{name}.ready" if words[0] == "worker" else None
+            command = [*docintake, *words, *(() if ready is None else ("--ready-file", str(ready)))]
+            return Service(name, command, {**environment, **own}, ready_file=ready, log=folder / f"{name}.log")
 
-        return [
-            service("node", "worker", ready_file=folder / "node.ready"),
-            service("trainer", "worker", "--queues", QUEUES[RETRAIN], ready_file=folder / "trainer.ready"),
-            service("beat", "beat"),
+        nodes = [
+            service(
+                f"node-{device.label}",
+                *("worker", "--device", device.name, "--name", f"classify-qa@%h-{device.label}"),
+                own=self._share(place),
+            )
+            for place, device in enumerate(self._devices)
         ]
+        trainer = ["worker", "--queues", QUEUES[RETRAIN]]
+        if self._devices and self.settings.training.device is None:
+            trainer += ["--device", self._devices[-1].name]
+        return [*(nodes or [service("node", "worker")]), service("trainer", *trainer), service("beat", "beat")]
+
+    def _share(self, place: int) -> dict[str, str]:
+        """What the nodes of one machine must not have in common, or may not have all of."""
+        own = {}
+        if self.settings.reading.processes == 0:
+            cores = len(os.sched_getaffinity(0))
+            own["DOCINTAKE_READING__PROCESSES"] = str(max(1, cores // len(self._devices)))
+        if self.settings.node.metrics_port is not None:
+            own["DOCINTAKE_NODE__METRICS_PORT"] = str(self.settings.node.metrics_port + place)
+        return own
+
+    def _nodes(self) -> str:
+        if not self._devices:
+            return "The node loads its model"
+        return f"A node each loads its model on {', '.join(device.label for device in self._devices)}"

@@ -42,6 +42,7 @@ UNREHEARSED: Final = 0.5
 """The mix where there are no documents to choose one by."""
 
 Report = Callable[[TrainingProgress], None]
+Wait = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +96,21 @@ def learn(
     device: str,
     state: Path,
     report: Report,
+    wait: Wait = lambda: None,
 ) -> Lesson:
     """Train on all but the test documents, and measure on these.
 
     First a rehearsal on the training documents, with some classes held out, finds how long to train, how much of what
     was learned to keep, and the temperature; then all of it is learned. `state` is a file that each epoch is saved
-    in: a lesson that was ended goes on from there. `report` is told how far it is, and may raise to end it. Training
-    begins from descriptions alone, never from an earlier checkpoint: what is learned depends on its labels only.
+    in: a lesson that was ended goes on from there. `report` is told how far it is, and may raise to end it; `wait`
+    returns when the next step may be taken. Training begins from descriptions alone, never from an earlier
+    checkpoint: what is learned depends on its labels only.
 
     Raises RejectedInput(`nothing_to_unfreeze`), ModelFailure(`training_diverged`),
     TransientFailure(`store_not_writable`).
     """
     with _threads():
-        return _learn(dataset, subject, settings, skipped, device, state, report)
+        return _learn(dataset, subject, settings, skipped, device, state, report, wait)
 
 
 @contextmanager
@@ -129,6 +132,7 @@ def _learn(
     device: str,
     state: Path,
     report: Report,
+    wait: Wait,
 ) -> Lesson:
     start = time.perf_counter()
     learnable = (*dataset.train, *dataset.validation)
@@ -137,7 +141,7 @@ def _learn(
     )
     texts = np.ascontiguousarray(subject.classifier.class_vectors, dtype=np.float32)
     saved = _Saved(state, _key(learnable, subject, settings))
-    room = _Room(corpus, texts, settings, device, saved, report, subject)
+    room = _Room(corpus, texts, settings, device, saved, report, wait, subject)
     rehearsed, rehearsal = _rehearse(room, dataset, subject.classifier.names)
     training = room.course("training")
     room.run(training, np.arange(len(corpus)), rehearsed.epochs, None)
@@ -209,6 +213,7 @@ class _Room:
         device: str,
         saved: _Saved,
         report: Report,
+        wait: Wait,
         subject: Subject,
     ) -> None:
         self.corpus = corpus
@@ -217,6 +222,7 @@ class _Room:
         self._device = device
         self._saved = saved
         self._report = report
+        self._wait = wait
         self._trainable = subject.trainable
         self.shape = Shape(
             document_width=corpus.sketches[0].tokens.shape[1],
@@ -258,7 +264,7 @@ class _Room:
                 )
             )
 
-        run(course, self.corpus, rows, self.texts, self.settings, epochs, watch, after_epoch)
+        run(course, self.corpus, rows, self.texts, self.settings, epochs, watch, self._wait, after_epoch)
 
     def settled(
         self, model: VisionLanguageAlignment, rows: Rows, labelled: NDArray[np.bool_], familiar: NDArray[np.float64]

@@ -154,13 +154,15 @@ def run(
     settings: Training,
     epochs: int,
     watch: Watch | None,
+    before_step: Callable[[], None],
     after_epoch: Callable[[Course], None],
 ) -> None:
     """Train on those rows of the corpus for `epochs` epochs, less those that the course has behind it.
 
     `texts`: (classes, text width). With `watch`, the best epoch is remembered, and the phase ends early when there
-    was none for `patience` epochs. `after_epoch` may raise to end it. The same numbers come out of the same numbers,
-    bit by bit, on one machine's CPU, whether or not it was interrupted. Raises ModelFailure(`training_diverged`).
+    was none for `patience` epochs. `before_step` may wait, and `after_epoch` may raise to end it. The same numbers
+    come out of the same numbers, bit by bit, on one machine's CPU, whether or not it was interrupted. Raises
+    ModelFailure(`training_diverged`).
     """
     device = texts.device
     # A few documents are taken in more steps, or an epoch would hardly be one.
@@ -178,6 +180,7 @@ def run(
             rate = settings.learning_rate * pace(course.epoch * steps + step, epochs * steps, settings.warmup)
             for group in course.optimizer.param_groups:
                 group["lr"] = rate * group["pace"]
+            before_step()
             losses.append(_step(course, corpus, batch, texts, captions, settings, generator))
         loss, between_captions, between_classes = (float(value) for value in np.mean(losses, axis=0))
         if not math.isfinite(loss):

@@ -627,3 +627,27 @@ def test_what_the_device_does_is_counted(batcher: Batcher, device: Device, clock
     assert figure("docintake_device_wait_seconds_sum") == pytest.approx(4 * 2)
     assert figure("docintake_device_seconds_sum") == pytest.approx(0.024 + 2 * 0.022)
     assert figure("docintake_device_out_of_memory_total") == 1
+
+
+def test_it_says_when_there_is_something_to_do_and_when_nothing_is_left(device: Device) -> None:
+    said: list[bool] = []
+    idle = threading.Event()
+
+    def hear(busy: bool) -> None:
+        said.append(busy)
+        (idle.clear if busy else idle.set)()
+
+    batcher = Batcher(max_items=4, max_weight=4, on_death=lambda: None, on_busy=hear)
+    for _ in range(2):
+        assert results(batcher.submit_all(device.run, [(value, 1) for value in range(4)])) == [0, 2, 4, 6]
+        pass_time(batcher, device.clock, 1)
+        assert idle.wait(PATIENCE)
+    batcher.close()
+    assert said == [True, False] * (len(said) // 2)
+    assert len(said) >= 4
+
+
+def test_what_is_handed_in_together_runs_together(batcher: Batcher, device: Device) -> None:
+    futures = batcher.submit_all(device.run, [(1, 1), (2, 1), (3, 1)])
+    assert results(futures) == [2, 4, 6]
+    assert device.batches == [[1, 2, 3]]

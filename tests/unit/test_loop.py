@@ -43,7 +43,7 @@ def go_on(
     corpus: Corpus = CORPUS,
     after_epoch: Callable[[Course], None] = lambda course: None,
 ) -> Course:
-    run(course, corpus, np.arange(len(corpus)), TEXTS, settings, epochs, watch, after_epoch)
+    run(course, corpus, np.arange(len(corpus)), TEXTS, settings, epochs, watch, lambda: None, after_epoch)
     return course
 
 
@@ -275,7 +275,7 @@ def test_a_few_documents_are_taken_in_several_steps(documents: int, steps: int) 
     examples = [*documents_of("bill", documents // 2), *documents_of("card", documents - documents // 2)]
     corpus, settings = corpus_of(examples, CLASSES), SETTINGS.model_copy(update={"batch": 64})
     course = course_of(settings)
-    run(course, corpus, np.arange(documents), TEXTS, settings, 1, None, lambda _: None)
+    run(course, corpus, np.arange(documents), TEXTS, settings, 1, None, lambda: None, lambda _: None)
     (taken, *_) = (int(state["step"]) for state in course.optimizer.state.values())
     assert taken == steps
 

@@ -19,12 +19,20 @@ def register(app: typer.Typer) -> None:
     app.add_typer(database, name="db")
 
 
-def up(context: typer.Context) -> None:
+def up(
+    context: typer.Context,
+    devices: Annotated[
+        str | None,
+        typer.Option(help="A node for each: `all` GPUs, or such as `0,1`, or `cpu`; else one on `model.device`."),
+    ] = None,
+) -> None:
     """Run all of it on this machine until ctrl-C: servers (where none is configured), tables, classes, nodes."""
     from core.settings import Settings
+    from worker.device import Device
     from worker.stack import Stack
 
-    with Stack(Settings.load(context.obj), context.obj, say=errors().print) as stack:
+    chosen = () if devices is None else Device.choose(devices)
+    with Stack(Settings.load(context.obj), context.obj, say=errors().print, devices=chosen) as stack:
         stack.wait()
 
 
@@ -32,11 +40,15 @@ def worker(
     context: typer.Context,
     queues: Annotated[str, typer.Option(help="Queues to take from, comma-separated.")] = "classify,qa",
     name: Annotated[str | None, typer.Option(help="Node name; `%h` stands for the host.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="`auto`, `cpu`, `cuda` or such as `cuda:1`; else what the settings say.")
+    ] = None,
     ready_file: Annotated[Path | None, typer.Option(help="Touched once the node takes work.")] = None,
 ) -> None:
     """Run one node in this process: one that serves, or with `--queues retrain` one that trains.
 
-    A serving node loads its model before it takes work. A trainer loads it when there is something to train.
+    A serving node loads its model before it takes work. A trainer loads it when there is something to train. On
+    `cuda:1` it has that GPU to see and no other.
     """
     from core.contract import QUEUES, RETRAIN
     from core.errors import RejectedInput
@@ -44,8 +56,7 @@ def worker(
     from worker.log import configure_log
 
     configure_log()
-    from worker import metrics
-    from worker.app import make_app, mark_ready
+    from worker.device import pin
 
     trains = QUEUES[RETRAIN] in queues.split(",")
     if trains and queues != QUEUES[RETRAIN]:
@@ -54,6 +65,13 @@ def worker(
             f"{QUEUES[RETRAIN]} needs a node of its own: start one for it, and one for the other queues",
         )
     settings = Settings.load(context.obj)
+    wanted = device or (settings.training.device if trains else None) or settings.model.device
+    # Before anything imports torch.
+    model = settings.model.model_copy(update={"device": pin(wanted)})
+    settings = settings.model_copy(update={"model": model})
+    from worker import metrics
+    from worker.app import make_app, mark_ready
+
     app = make_app(settings, trains=trains)
     if not trains:
         metrics.serve(settings)
