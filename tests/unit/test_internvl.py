@@ -13,6 +13,7 @@ from transformers import AutoTokenizer, InternVLForConditionalGeneration, MPNetM
 from core.answer import DocumentType, Inquiry
 from core.backends.internvl import sentences, tower
 from core.backends.internvl.backend import InternVL
+from core.backends.internvl.tiles import Cutter
 from core.class_set import ClassSet, DocumentClass
 from core.errors import ModelFailure, RejectedInput
 from core.features import Features, features_of, part_texts
@@ -142,7 +143,6 @@ def test_the_fingerprint_names_whatever_vectors_depend_on(
 ) -> None:
     assert loaded(folders).fingerprint == backend.fingerprint
     finer = loaded(folders, tiles=6)
-    torch.manual_seed(1)
     other = loaded({**folders, "text_weights": str(save_mpnet(tmp_path, seed=8))})
     assert len({backend.fingerprint, fused.fingerprint, finer.fingerprint, other.fingerprint}) == 4
 
@@ -208,6 +208,30 @@ def test_a_compiled_tower_sees_few_sizes_of_batches(
         own = quick.encode_documents([quick.prepare(PAGE, image) for image in images])
         assert np.stack(own) == pytest.approx(np.stack(expected), abs=1e-5)
     assert set(calls.vision) <= {1, 2, 4, 8, 16, 32}
+
+
+def test_in_half_precision_it_does_the_same(backend: InternVL, folders: dict[str, str]) -> None:
+    half = loaded(folders, dtype="bfloat16", subtract_prior=False)
+    page = half.prepare(PAGE, IMAGE)
+    assert page.tiles.pixels.dtype == torch.bfloat16
+    (vectors,) = half.encode_documents([page])
+    assert vectors.dtype == np.float32
+    assert vectors @ backend.encode_documents([backend.prepare(PAGE, IMAGE)])[0].T == pytest.approx(1, abs=0.01)
+    (encoder,) = half.zero_shot(CLASSES, half.encode_texts).encoders.values()
+    assert np.isfinite(encoder([page, half.prepare(PAGE, SQUARE)])).all()
+    answerer = half.answerer(Asking())
+    inquiries = [Inquiry((PAGE,), 3, lambda: DocumentType(None, 1.0), (image,)) for image in (IMAGE, SQUARE)]
+    said = answerer.run([(answerer.prepare(inquiry), understand("Who?")) for inquiry in inquiries])
+    assert all(0 < generated.probability <= 1 for generated in said)
+
+
+def test_for_a_gpu_tiles_wait_in_pinned_memory(backend: InternVL, monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned: list[torch.Tensor] = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: pinned.append(self) or self)
+    cutter = Cutter(backend._cutter._processor, torch.float16, pinned=True)
+    tiles = cutter.cut([IMAGE], 4)
+    assert pinned == [tiles.pixels]
+    assert tiles.pixels.dtype == torch.float16
 
 
 def test_nothing_works_before_it_is_loaded_and_there_is_nothing_to_unfreeze(

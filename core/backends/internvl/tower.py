@@ -33,6 +33,12 @@ class Tower:
         self._model = model.model
         self._compiled = compiled
         if compiled:
+            import torch
+
+            config = self._model.config.vision_config
+            with torch.inference_mode():
+                # Installs hooks, which the compiler can look into but not install.
+                self._see([torch.zeros(1, config.num_channels, *config.image_size)])
             self._model.vision_tower.compile(dynamic=False)
 
     def see(self, pages: Sequence[Tiles]) -> list[Sight]:
