@@ -63,6 +63,10 @@ class Likelihoods:
         )
 
     @property
+    def meanings(self) -> Vectors:
+        return self.class_vectors
+
+    @property
     def encoders(self) -> Mapping[str, EncodePages]:
         """What pages have to be `tuned` by."""
         return {self.key: self.encoder}

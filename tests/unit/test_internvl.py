@@ -87,6 +87,20 @@ def test_pages_are_cut_as_far_as_the_settings_say(backend: InternVL, folders: di
     assert len(loaded(folders, tiles=1).prepare(PAGE, tall).tiles) == 1
 
 
+def test_a_page_weighs_what_its_tiles_do_and_a_question_less(backend: InternVL) -> None:
+    assert [backend.weight(backend.prepare(PAGE, image)) for image in (SQUARE, IMAGE)] == [1, 5]
+    answerer = backend.answerer(Asking())
+    large = np.zeros((1200, 900, 3), np.uint8)
+    prepared = answerer.prepare(Inquiry((PAGE,), 1, lambda: DocumentType(None, 1.0), (large,)))
+    assert 1 < answerer.weight(prepared) < len(prepared.tiles) / 3
+
+
+def test_text_is_needed_only_to_be_fused(backend: InternVL, fused: InternVL) -> None:
+    assert (backend.needs_text, fused.needs_text) == (False, True)
+    assert backend.device == "cpu"
+    assert not backend.shared
+
+
 def test_a_page_without_its_pixels_is_the_callers_fault(backend: InternVL) -> None:
     assert backend.needs_pixels
     with pytest.raises(ModelFailure, match="no_pixels: page 3"):

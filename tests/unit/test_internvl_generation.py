@@ -71,7 +71,7 @@ def test_the_pages_are_looked_at_once_however_many_questions_there_are(
     prepared = answerer.prepare(INQUIRY)
     asked = [understand(f"{text} {number}") for number in range(4) for text in QUESTIONS]
     answerer.run([(prepared, question) for question in asked])
-    tiles = answerer.weight(prepared)
+    tiles = len(prepared.tiles)
     assert tiles > 2
     assert calls.vision == [tiles]
     pages = calls.language[0]
@@ -95,7 +95,7 @@ def test_documents_of_all_lengths_are_asked_about_together_as_if_alone(
     long = Inquiry((PAGE, replace(PAGE, number=4)), 7, INQUIRY.document_type, (SQUARE, IMAGE))
     short = Inquiry((PAGE,), 7, INQUIRY.document_type, (np.full((30, 30, 3), 90, np.uint8),))
     documents = [answerer.prepare(inquiry) for inquiry in (short, INQUIRY, long)]
-    assert len({answerer.weight(document) for document in documents}) == 3
+    assert len({len(document.tiles) for document in documents}) == 3
     # Not in order, and not as many of each.
     pairs = [(documents[place], understand(QUESTIONS[number])) for number in range(3) for place in range(3 - number)]
     calls = Calls(checkpoint.model, monkeypatch)

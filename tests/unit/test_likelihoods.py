@@ -63,6 +63,7 @@ def test_classes_are_also_vectors_of_their_descriptions() -> None:
     likelihoods = build("invoice", "letter")
     expected = one_hot(prompts_of(DocumentClass(name="invoice"))).mean(0)
     assert likelihoods.class_vectors.shape == (2, 128)
+    assert (likelihoods.meanings == likelihoods.class_vectors).all()
     assert likelihoods.class_vectors[0] == pytest.approx(expected / np.linalg.norm(expected))
 
 

@@ -18,6 +18,7 @@ from core.backends.internvl.sentences import Sentences
 from core.backends.internvl.tiles import Cutter
 from core.backends.internvl.tower import Tower
 from core.class_set import ClassSet
+from core.device import available
 from core.errors import ModelFailure
 from core.features import page_vector, part_texts
 from core.likelihoods import Likelihoods
@@ -44,18 +45,22 @@ class InternVL:
     """
 
     needs_pixels = True
+    shared = False
 
     def __init__(self, settings: Model) -> None:
         self._settings = settings
+        self.needs_text = settings.fuse_text
+        self.device = settings.device
         self._chat: Chat | None = None
         self.fingerprint = "internvl, not loaded"
 
     def load(self, device: str) -> None:
-        """Load both checkpoints. Raises ModelFailure: `model_missing` or `model_unloadable`."""
+        """Load both checkpoints. Raises ModelFailure: `no_such_device`, `model_missing` or `model_unloadable`."""
         settings = self._settings
-        checkpoint = Checkpoint.load(settings.weights or WEIGHTS, device, settings.dtype)
-        self._sentences = Sentences.load(settings.text_weights or TEXT_WEIGHTS, device)
-        if checkpoint.model.device.type == "cpu":
+        self.device = available(device)
+        checkpoint = Checkpoint.load(settings.weights or WEIGHTS, self.device, settings.dtype)
+        self._sentences = Sentences.load(settings.text_weights or TEXT_WEIGHTS, self.device)
+        if self.device == "cpu":
             import torch
 
             # Beside the readers, which take a core each, more threads cost more than they bring.
@@ -65,9 +70,7 @@ class InternVL:
             f"internvl-{INTERNVL}-{self._digest[:12]}-mpnet-{self._sentences.digest[:12]}-{settings.tiles}"
             f"{'-text' if settings.fuse_text else ''}"
         )
-        self._cutter = Cutter(
-            checkpoint.processor, checkpoint.model.dtype, pinned=checkpoint.model.device.type == "cuda"
-        )
+        self._cutter = Cutter(checkpoint.processor, checkpoint.model.dtype, pinned=self.device.startswith("cuda"))
         self._tower = Tower(checkpoint.model, compiled=settings.compile)
         blank = self._cutter.cut([np.full(BLANK, 255, np.uint8)], settings.tiles)
         self._chat = chat = Chat(checkpoint, self._tower)
@@ -86,6 +89,10 @@ class InternVL:
             raise ModelFailure("no_pixels", f"page {page.number} came without its pixels: a fault in the caller")
         texts = part_texts(page) if self._settings.fuse_text and page.text.strip() else ()
         return PreparedPage(self._cutter.cut([pixels], self._settings.tiles), tuple(texts))
+
+    def weight(self, prepared: PreparedPage) -> int:
+        """Its tiles."""
+        return len(prepared.tiles)
 
     def encode_documents(self, batch: Sequence[PreparedPage]) -> list[Vectors]:
         import torch
