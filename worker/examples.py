@@ -1,12 +1,13 @@
 """Documents to learn from: those that people labelled and those of captions files, with their features."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final
 
 import structlog
 
+from core.backends import EncodePages
 from core.contract import DocumentReference
 from core.errors import RejectedInput
 from core.settings import Training
@@ -117,17 +118,18 @@ def _sources(runtime: Runtime, labels: Sequence[Label], images: Sequence[Caption
 def _example(runtime: Runtime, source: _Source, settings: Training, choice: Choice) -> Example | str:
     """The example, or why it cannot be had. What nobody ever read is taken in as a request for it would be."""
 
-    def judges(document_id: str) -> bool:
-        return part_of(document_id, settings) == "test"
+    def encoders_of(document_id: str) -> Mapping[str, EncodePages]:
+        judges = part_of(document_id, settings) == "test"
+        return choice.encoders if judges else choice.classifier.zero_shot.encoders
 
     document_id, pages, prepared = source.reference.document_id, source.kept, ()
     learns = settings.unfreeze_last_blocks > 0
-    if document_id is None or not pages or learns or (choice.encoders and judges(document_id)):
+    if document_id is None or not pages or learns or encoders_of(document_id):
         wanted = ",".join(map(str, pages)) or runtime.settings.documents.pages
         try:
             intake = take_in(runtime, source.reference, wanted, {}, read=runtime.backend.needs_text)
             document_id = intake.document.document_id
-            pages = dict(encode(runtime, intake, {}, choice if judges(document_id) else None).pages)
+            pages = dict(encode(runtime, intake, {}, encoders_of(document_id)).pages)
         except RejectedInput as error:
             return error.code
         if learns:

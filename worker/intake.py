@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from core.backends import EncodePages, Vectors
 from core.contract import DocumentInfo, DocumentReference
@@ -17,9 +18,10 @@ from core.reading import GLANCE, READER
 from db import queries
 from db.session import transaction
 from worker import features
-from worker.catalogue import Choice
 from worker.features import Pages
 from worker.runtime import Runtime
+
+_NONE: Final[Mapping[str, EncodePages]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +105,16 @@ def take_in(
     return Intake(info, in_order, document, cached=False, pixels=pixels)
 
 
-def encode(runtime: Runtime, intake: Intake, seconds: dict[str, float], choice: Choice | None = None) -> Encoded:
+def encode(
+    runtime: Runtime, intake: Intake, seconds: dict[str, float], encoders: Mapping[str, EncodePages] = _NONE
+) -> Encoded:
     """Encode what is not stored yet, store it, and return the features of all pages. Raises as `take_in` does.
 
-    With a choice they are ready for its classifier, which may need more than a page's own features.
+    Further `encoders`, by key, see the pages as well.
     """
     desk = _Desk(runtime, intake, seconds)
     pages, cached = desk.encoded(runtime.encoder, runtime.backend.encode_documents, features_of)
-    for key, encoder in choice.encoders.items() if choice else ():
+    for key, encoder in encoders.items():
         name = features.name_of(runtime.encoder, key)
         seen, known = desk.encoded(name, encoder, lambda _, vector: Features.of_vector(vector))
         pages, cached = features.joined(pages, key, seen), cached and known

@@ -51,7 +51,7 @@ def classify(runtime: Runtime, started: Job, request: ClassifyRequest) -> job.Do
         choice = _choose_classes(runtime, request)
     pages = request.pages or runtime.settings.documents.pages
     intake = take_in(runtime, request.document, pages, seconds, read=runtime.backend.needs_text)
-    encoded = encode(runtime, intake, seconds, choice)
+    encoded = encode(runtime, intake, seconds, choice.encoders)
     with timed(seconds, "decide"):
         thresholds = runtime.settings.deciding.thresholds_of(choice.class_set)
         decision = choice.classifier.decide(encoded.pages, thresholds)
@@ -230,7 +230,7 @@ def _document_type(runtime: Runtime, intake: Intake, choice: Choice | None) -> D
             "service; `docintake classes list` shows those that are",
         )
     thresholds = runtime.settings.deciding.thresholds_of(choice.class_set)
-    return DocumentType.of(choice.classifier.decide(encode(runtime, intake, {}, choice).pages, thresholds))
+    return DocumentType.of(choice.classifier.decide(encode(runtime, intake, {}, choice.encoders).pages, thresholds))
 
 
 def _outcomes(runtime: Runtime, task_id: str, request: ClassifyManyRequest, retries: int = 0) -> ClassifyManyResult:

@@ -85,6 +85,7 @@ class Backend(Protocol):
 
 _BACKENDS: Final = {
     "ocr_text": "core.backends.ocr_text:OcrText",
+    "internvl": "core.backends.internvl.backend:InternVL",
     "dual_encoder": "core.backends.dual_encoder:DualEncoder",
     "fake": "core.backends.fake:Fake",
 }

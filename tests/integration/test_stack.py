@@ -47,13 +47,8 @@ class Desk:
         """Node → how many of the tasks it has ended."""
         wanted = [handle.id for handle in asked]
         with transaction(self._database) as connection:
-            rows = connection.execute(
-                text(
-                    "SELECT node, count(*) FROM jobs WHERE task_id = ANY(:ids) AND state = 'succeeded' GROUP BY node"
-                ),
-                {"ids": wanted},
-            )
-            return {node: count for node, count in rows.all()}
+            ended = "SELECT node, count(*) FROM jobs WHERE task_id = ANY(:ids) AND state = 'succeeded' GROUP BY node"
+            return dict(connection.execute(text(ended), {"ids": wanted}).all())
 
     def close(self) -> None:
         disconnect(self._client)
@@ -73,11 +68,10 @@ def test_up_serves_on_each_device_trains_and_keeps_time_until_it_is_told_to_stop
         "DOCINTAKE_BROKER__RESTORE_INTERVAL": "1",
     }
     docintake = [sys.executable, "-m", "worker"]
-    output = folder / "output"
+    output, logs = folder / "output", folder / "data"
+    command = [*docintake, "up", "--devices", "cpu,cpu"]
     with output.open("w") as stream:
-        up = subprocess.Popen(
-            [*docintake, "up", "--devices", "cpu,cpu"], cwd=PROJECT, env=environment, stdout=stream, stderr=stream
-        )
+        up = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=stream, stderr=stream)
     try:
         start = time.monotonic()
         ready = {"node-cpu0 is ready", "node-cpu1 is ready", "trainer is ready", "beat is ready"}
@@ -97,13 +91,9 @@ def test_up_serves_on_each_device_trains_and_keeps_time_until_it_is_told_to_stop
         for name in NODES:
             assert f"{name} takes classify, qa" in nodes["detail"]
         assert "takes retrain" in nodes["detail"]
-        logs = {
-            name: (folder / "data" / f"{name}.log").read_text()
-            for name in ("node-cpu0", "node-cpu1", "trainer", "beat")
-        }
-        assert all("model loaded" in logs[name] for name in ("node-cpu0", "node-cpu1"))
-        assert "model loaded" not in logs["trainer"] + logs["beat"]
-        assert "scheduled" in logs["beat"]
+        assert all("model loaded" in (logs / f"{name}.log").read_text() for name in ("node-cpu0", "node-cpu1"))
+        assert all("model loaded" not in (logs / f"{name}.log").read_text() for name in ("trainer", "beat"))
+        assert "scheduled" in (logs / "beat.log").read_text()
         settings = locate(Settings(data_dir=folder / "data"))
         with closing(Desk(settings, folder)) as desk:
             asked = desk.ask()
