@@ -114,6 +114,7 @@ class VisionLanguageAlignment(nn.Module):
 
     blocks: nn.Module | None
     share: Tensor
+    middle: Tensor
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -133,6 +134,8 @@ class VisionLanguageAlignment(nn.Module):
         if not shape.shared:
             # What a shared space has its beginning for: how much of what was learned to believe.
             self.register_buffer("share", torch.ones(()))
+            # Towers put all that they see into a narrow cone: what differs is seen from its middle.
+            self.register_buffer("middle", torch.zeros(width))
         self.blocks = None
         for last in (self.adapter[-1], *([self.projection] if shape.shared else [])):
             for parameter in last.parameters():
@@ -149,6 +152,8 @@ class VisionLanguageAlignment(nn.Module):
         vectors = _mean(tokens, weights)
         if self.pool is not None:
             vectors = vectors + self.pool(tokens, weights)
+        if not self.shape.shared:
+            vectors = vectors - self.middle
         # As long as the vectors themselves, so that one learning rate suits both.
         projected = self.projection(self.document_norm(vectors) / math.sqrt(self.shape.document_width))
         if self.shape.shared:
@@ -244,10 +249,12 @@ class Learned:
         return Aligned(self, np.array([name in self.labelled for name in names]), known, adapted)
 
     def tensors(self) -> dict[str, Tensor]:
+        origin = self.familiarity.origin
         return {
             **{_MODEL + name: tensor for name, tensor in self.model.state_dict().items()},
             **{_BLOCKS + name: tensor for name, tensor in self.blocks.items()},
             "familiarity.anchors": torch.from_numpy(self.familiarity.anchors).half(),
+            **({} if origin is None else {"familiarity.origin": torch.from_numpy(origin)}),
         }
 
     def about(self) -> dict[str, Any]:
@@ -259,7 +266,6 @@ class Learned:
             "familiarity": {
                 "steepness": self.familiarity.steepness,
                 "middle": self.familiarity.middle,
-                "by_words": self.familiarity.by_words,
             },
             **({"blocks": self.key} if self.blocks else {}),
         }
@@ -278,7 +284,8 @@ class Learned:
             anchors = np.ascontiguousarray(tensors["familiarity.anchors"].float().numpy())
             if not about["temperature"] > 0 or not all(tensor.isfinite().all() for tensor in tensors.values()):
                 raise ValueError("no numbers to decide by")
-            familiarity = Familiarity(anchors, **about["familiarity"])
+            origin = tensors["familiarity.origin"].numpy() if "familiarity.origin" in tensors else None
+            familiarity = Familiarity(anchors, **about["familiarity"], origin=origin)
             learned = cls(
                 model.eval(),
                 frozenset(about["labelled"]),

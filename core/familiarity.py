@@ -20,15 +20,16 @@ _PRIOR: Final = 0.01
 class Familiarity:
     """What labelled documents are like, and how near to one of them a document must come to be of its class.
 
-    `anchors`: (BUCKETS, documents) unit columns of their words; or (dimensions, documents) of what they look like, if
-    not `by_words`. `steepness` and `middle` make a chance of the cosine to the nearest one: that it is of the same
-    class, as labelled documents are among each other.
+    `anchors`: (BUCKETS, documents) unit columns of their words; or where there is an `origin`, (dimensions,), those
+    of what they look like from there, (dimensions, documents): encoders put all that they see into a narrow cone.
+    `steepness` and `middle` make a chance of the cosine to the nearest one: that it is of the same class, as labelled
+    documents are among each other.
     """
 
     anchors: Vectors
     steepness: float
     middle: float
-    by_words: bool = True
+    origin: Vectors | None = None
 
     @classmethod
     def fit(cls, sketches: Sequence[Sketch], labels: Sequence[int], *, by_words: bool = True) -> Self:
@@ -37,7 +38,11 @@ class Familiarity:
         Where no class has two documents, or there is only one class, nothing is familiar.
         """
         kept = _evenly(labels)
+        origin = None
         matrix = np.stack([sketches[index].bag() if by_words else sketches[index].look() for index in kept])
+        if not by_words:
+            origin = matrix.mean(axis=0)
+            matrix -= origin
         matrix /= np.maximum(1e-6, np.linalg.norm(matrix, axis=1, keepdims=True))
         # As coarse as checkpoints keep it, so that what is measured is what is served.
         matrix = matrix.astype(np.float16).astype(np.float32)
@@ -47,13 +52,14 @@ class Familiarity:
         np.fill_diagonal(alike, -1)
         near, far = alike.max(axis=1, where=same, initial=-1), alike.max(axis=1, where=~same, initial=-1)
         steepness, middle = _logistic(near[near >= 0], far[far >= 0])
-        return cls(np.ascontiguousarray(matrix.T), steepness, middle, by_words)
+        return cls(np.ascontiguousarray(matrix.T), steepness, middle, origin)
 
     def of(self, sketch: Sketch) -> float:
         """In [0, 1]: 0 where the document is as likely of another class as of that of its nearest labelled one."""
-        known, anchors = sketch.look(), self.anchors
-        if self.by_words:
-            known, anchors = sketch.counts, anchors[sketch.places]
+        if self.origin is None:
+            known, anchors = sketch.counts, self.anchors[sketch.places]
+        else:
+            known, anchors = sketch.look() - self.origin, self.anchors
         nearest = float((known @ anchors).max()) / max(1e-6, float(np.linalg.norm(known)))
         chance = 1 / (1 + np.exp(-self.steepness * (nearest - self.middle)))
         return float(np.clip(2 * chance - 1, 0, 1))

@@ -37,7 +37,7 @@ _COLUMN_TYPES: Final = {
 JobState = Literal["received", "started", "succeeded", "rejected", "failed"]
 OpenState = Literal["received", "started"]
 EndState = Literal["succeeded", "rejected", "failed"]
-Source = Literal["text_layer", "ocr", "blank"]
+Source = Literal["text_layer", "ocr", "image", "blank"]
 VersionState = Literal["draft", "published", "retired"]
 RunState = Literal["running", "promoted", "rejected", "skipped", "cancelled", "failed"]
 RunEnd = Literal["promoted", "rejected", "skipped", "cancelled", "failed"]
@@ -85,7 +85,7 @@ class Page(Base):
     __tablename__ = "pages"
     __table_args__ = (
         CheckConstraint("number >= 1", name="number"),
-        CheckConstraint("source IN ('text_layer', 'ocr', 'blank')", name="source"),
+        CheckConstraint("source IN ('text_layer', 'ocr', 'image', 'blank')", name="source"),
     )
 
     sha256: Mapped[str] = mapped_column(ForeignKey("documents.sha256", ondelete="CASCADE"), primary_key=True)

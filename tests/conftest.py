@@ -22,7 +22,7 @@ from worker.embedded import Addresses, Embedded
 structlog.configure(
     processors=[
         structlog.stdlib.add_log_level,
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
     ]
 )
 

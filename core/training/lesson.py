@@ -231,18 +231,20 @@ class _Room:
             shared=subject.shared,
             pooling=settings.pooling,
         )
+        looks = [sketch.look() for sketch in corpus.sketches]
+        self._middle = None if subject.shared else torch.from_numpy(np.mean(looks, axis=0))
 
     def course(self, phase: Phase) -> Course:
         count = self.settings.unfreeze_last_blocks
         blocks = self._trainable(count) if count else None
-        course = Course.begin(phase, self.shape, self.settings, self._device, blocks)
+        course = Course.begin(phase, self.shape, self.settings, self._device, blocks, self._middle)
         try:
             self._saved.resume(course, self._device)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             log.warning("the saved lesson does not fit this code, it begins anew", error=type(error).__name__)
             self._saved.forget()
             blocks = self._trainable(count) if count else None
-            course = Course.begin(phase, self.shape, self.settings, self._device, blocks)
+            course = Course.begin(phase, self.shape, self.settings, self._device, blocks, self._middle)
         return course
 
     def run(

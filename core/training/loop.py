@@ -74,15 +74,24 @@ class Course:
 
     @classmethod
     def begin(
-        cls, phase: Phase, shape: Shape, settings: Training, device: str, blocks: nn.Module | None = None
+        cls,
+        phase: Phase,
+        shape: Shape,
+        settings: Training,
+        device: str,
+        blocks: nn.Module | None = None,
+        middle: Tensor | None = None,
     ) -> "Course":
         """A model as it is before anything is learned; its few random weights depend on the seed alone.
 
-        `blocks` of the document encoder, on that device, learn with it.
+        `blocks` of the document encoder, on that device, learn with it. `middle` of the documents, (document width,),
+        is where those of a space of their own are seen from.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             model = VisionLanguageAlignment(shape).to(device)
+        if middle is not None:
+            model.middle.copy_(middle)
         model.blocks = blocks
         parts = [(model.decayed(), 1.0)]
         if blocks is not None:
