@@ -7,6 +7,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,10 @@ from worker.embedded import Embedded
 IN_FLIGHT: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 LINGER: Final = 0.004
 """Seconds that a batch may wait for company, ours and LitServe's alike."""
+SECONDS: Final = 2.5
+"""For which the simulated device is kept busy."""
+PATIENCE: Final = 180
+"""Seconds that a server may take to load its model and answer."""
 LONE: Final = 50
 IMAGES: Final = 64
 
@@ -94,30 +99,11 @@ def simulated() -> dict[str, Any]:
 
     And what the batcher adds to a lone request, in milliseconds beside calling the device itself.
     """
-    run = _accelerator()
     figures: dict[str, Any] = {}
     for callers in IN_FLIGHT:
-        sizes: list[int] = []
-
-        def counted(batch: Sequence[int], sizes: list[int] = sizes) -> Sequence[float]:
-            sizes.append(len(batch))
-            return run(batch)
-
-        batcher = Batcher(max_items=64, max_weight=64, linger=LINGER, on_death=lambda: None)
-        best = min(callers, 64) / (0.020 + 0.001 * min(callers, 64))
-        turns = 20 * max(1, callers // 64)
-
-        def client(number: int, batcher: Batcher = batcher, turns: int = turns, run: Run = counted) -> None:
-            for _ in range(turns):
-                batcher.submit(run, number).result()
-
-        start = time.perf_counter()
-        with ThreadPoolExecutor(callers) as pool:
-            list(pool.map(client, range(callers)))
-        seconds = time.perf_counter() - start
-        batcher.close()
-        figures[f"share_of_best_with_{callers}_in_flight"] = callers * turns / seconds / best
-        figures[f"mean_batch_with_{callers}_in_flight"] = statistics.mean(sizes)
+        share, size = _share_of_best(callers)
+        figures |= {f"share_of_best_with_{callers}_in_flight": share, f"mean_batch_with_{callers}_in_flight": size}
+    run = _accelerator()
     batcher = Batcher(max_items=64, max_weight=64, linger=LINGER, on_death=lambda: None)
     direct, batched = list[float](), list[float]()
     for _ in range(LONE):
@@ -134,6 +120,34 @@ def simulated() -> dict[str, Any]:
         "lone_request_batched_ms": statistics.median(batched),
         "lone_request_batched_p95_ms": statistics.quantiles(batched, n=20)[-1],
     }
+
+
+def _share_of_best(callers: int) -> tuple[float, float]:
+    """Of the best possible throughput, and the mean size of a batch, once callers go in step."""
+    run, best, over = _accelerator(), min(callers, 64), threading.Event()
+    ended: list[tuple[float, int]] = []
+
+    def recorded(batch: Sequence[int]) -> Sequence[float]:
+        results = run(batch)
+        ended.append((time.perf_counter(), len(batch)))
+        return results
+
+    batcher = Batcher(max_items=64, max_weight=64, linger=LINGER, on_death=lambda: None)
+
+    def client(number: int) -> None:
+        while not over.is_set():
+            batcher.submit(recorded, number).result()
+
+    with ThreadPoolExecutor(callers) as pool:
+        for number in range(callers):
+            pool.submit(client, number)
+        time.sleep(SECONDS)
+        over.set()
+    batcher.close()
+    steady = [(when, size) for when, size in ended if ended[0][0] + 0.5 < when < ended[0][0] + SECONDS - 0.2]
+    seconds = steady[-1][0] - steady[0][0]
+    size = sum(size for _, size in steady[1:])
+    return size / seconds / (best / (0.020 + 0.001 * best)), size / len(steady[1:])
 
 
 def servers(folder: Path) -> dict[str, Any]:
@@ -258,10 +272,13 @@ class _CeleryServer(_Server):
         self._sent.add(self._app.send_task(_TASK, [len(self._sent)]).id)
 
     def _receive(self) -> None:
+        deadline = time.monotonic() + PATIENCE
         while True:
-            message = self._results.get_message(timeout=60)
+            message = self._results.get_message(timeout=1)
             if message is None:
-                raise RuntimeError("a task was not answered within 60 s")
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"a task was not answered within {PATIENCE} s")
+                continue
             result = json.loads(message["data"])
             if result["task_id"] in self._sent:
                 if result["status"] != "SUCCESS":
