@@ -151,7 +151,7 @@ def _share_of_best(callers: int) -> tuple[float, float]:
 
 
 def servers(folder: Path) -> dict[str, Any]:
-    """Images a second of three servers on one model, side by side, by requests in flight.
+    """Images a second of three servers on one model, side by side, by requests in flight, and their processor's time.
 
     All servers of a model run during a measurement, and those that are not measured are halted; each rate is taken
     of all in turn, so that a noisy hour is all of theirs.
@@ -169,7 +169,7 @@ def servers(folder: Path) -> dict[str, Any]:
                 if "litserve" not in figures:
                     contenders["litserve"] = stack.enter_context(_litserve(name, folder))
                 for contender in contenders.values():
-                    contender.rate(2 * workload.max_batch, 0)
+                    contender.drive(2 * workload.max_batch, 0)
                     contender.halt()
                 figures |= _measure(name, workload, contenders)
     return figures
@@ -179,20 +179,28 @@ def _measure(name: str, workload: Workload, contenders: "dict[str, _Contender]")
     figures: dict[str, Any] = {}
     for in_flight in workload.in_flight:
         rates: dict[str, float] = {}
+        here = f"{name}, {in_flight} in flight:"
         for contender, server in contenders.items():
             server.go_on()
-            rates[contender] = server.rate(in_flight, workload.seconds)
+            before = server.processor_seconds()
+            times = server.drive(in_flight, workload.seconds)
+            rates[contender] = (len(times) - in_flight) / (times[-1] - times[in_flight - 1])
+            figures[f"{here} {contender} images/s"] = rates[contender]
+            figures[f"{here} {contender} processor ms an image"] = (
+                1000 * (server.processor_seconds() - before) / (len(times) + in_flight - 1)
+            )
             server.halt()
-        here = f"{name}, {in_flight} in flight:"
-        figures |= {f"{here} {contender} images/s": rate for contender, rate in rates.items()}
         for other in rates.keys() - {"threads"}:
             figures[f"{here} ours to {other}"] = rates["threads"] / rates[other]
     return figures
 
 
 class _Contender(Protocol):
-    def rate(self, in_flight: int, seconds: float) -> float:
-        """Images a second with so many requests in flight at all times, the first of each not counted."""
+    def drive(self, in_flight: int, seconds: float) -> list[float]:
+        """Have so many requests in flight for so long once each was answered; when answers came, but for the last
+        `in_flight - 1`, which leave the server idle."""
+
+    def processor_seconds(self) -> float: ...
 
     def halt(self) -> None: ...
 
@@ -204,6 +212,7 @@ class _Server:
 
     def __init__(self, words: Sequence[str], log: Path) -> None:
         threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        self._log = log
         with log.open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own modules
                 [sys.executable, "-m", *words], stdout=output, stderr=output, env=os.environ | threads
@@ -217,6 +226,10 @@ class _Server:
         for process in self._all():
             process.resume()
 
+    def processor_seconds(self) -> float:
+        times = [process.cpu_times() for process in self._all()]
+        return sum(spent.user + spent.system for spent in times)
+
     def end(self) -> None:
         processes = self._all()
         for process in processes:
@@ -226,13 +239,9 @@ class _Server:
 
     def _all(self) -> list[psutil.Process]:
         if self._process.poll() is not None:
-            raise RuntimeError(f"a server ended with {self._process.returncode}; its log is beside the others")
+            raise RuntimeError(f"a server ended with {self._process.returncode}; see {self._log}")
         own = psutil.Process(self._process.pid)
         return [own, *own.children(recursive=True)]
-
-
-def _rate(times: Sequence[float], in_flight: int) -> float:
-    return (len(times) - in_flight) / (times[-1] - times[in_flight - 1])
 
 
 def _is_over(times: Sequence[float], in_flight: int, seconds: float) -> bool:
@@ -250,17 +259,18 @@ class _CeleryServer(_Server):
         self._results.psubscribe("*celery-task-meta-*")
         self._sent: set[str] = set()
 
-    def rate(self, in_flight: int, seconds: float) -> float:
+    def drive(self, in_flight: int, seconds: float) -> list[float]:
         times: list[float] = []
         for _ in range(in_flight):
             self._send()
         while not _is_over(times, in_flight, seconds):
             self._receive()
             times.append(time.perf_counter())
-            self._send()
+            if not _is_over(times, in_flight, seconds):
+                self._send()
         while self._sent:
             self._receive()
-        return _rate(times, in_flight)
+        return times
 
     def end(self) -> None:
         super().end()
@@ -292,10 +302,10 @@ class _LitServeServer(_Server):
         super().__init__(["benchmarks.litserve_node", name, str(port)], log)
         self._url = f"http://127.0.0.1:{port}"
 
-    def rate(self, in_flight: int, seconds: float) -> float:
+    def drive(self, in_flight: int, seconds: float) -> list[float]:
         return asyncio.run(self._drive(in_flight, seconds))
 
-    async def _drive(self, in_flight: int, seconds: float) -> float:
+    async def _drive(self, in_flight: int, seconds: float) -> list[float]:
         import aiohttp
 
         times: list[float] = []
@@ -308,10 +318,11 @@ class _LitServeServer(_Server):
                     async with session.post(f"{self._url}/predict", json={"number": number}) as answer:
                         answer.raise_for_status()
                         await answer.json()
-                    times.append(time.perf_counter())
+                    if not _is_over(times, in_flight, seconds):
+                        times.append(time.perf_counter())
 
             await asyncio.gather(*(client(number) for number in range(in_flight)))
-        return _rate(times, in_flight)
+        return times
 
     async def _is_up(self, session: Any) -> bool:
         import aiohttp
