@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import answering, reading, serving
+from benchmarks import answering, batching, reading, serving
 
 RESULTS = Path(__file__).with_name("results.json")
 
@@ -26,6 +26,8 @@ def main() -> None:
             ("PDF with a text layer", lambda: reading.text_layers(folder)),
             ("Documents in the worker", lambda: serving.documents(folder)),
             ("Questions", lambda: answering.questions(folder)),
+            ("Batches on a simulated device", batching.simulated),
+            ("Servers on one model", lambda: batching.servers(folder)),
             ("Command line", serving.command_line),
         ):
             console.print(f"[dim]Measuring: {title}[/]")
