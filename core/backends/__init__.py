@@ -49,6 +49,9 @@ class Backend(Protocol):
         Raises ModelFailure if there is no such device, or they are not the pinned ones.
         """
 
+    def about(self) -> dict[str, str]:
+        """What there is to know about it as loaded, for people: dtype, attention, parameters."""
+
     def prepare(self, page: Page, pixels: Pixels | None = None) -> Any:
         """What encoders of pages need of one that is not blank; its pixels come along if they are needed."""
 
@@ -89,6 +92,11 @@ _BACKENDS: Final = {
     "dual_encoder": "core.backends.dual_encoder:DualEncoder",
     "fake": "core.backends.fake:Fake",
 }
+
+
+def backends() -> tuple[str, ...]:
+    """Names of all there are, the default one first."""
+    return tuple(_BACKENDS)
 
 
 def nothing_to_unfreeze(blocks: int) -> NoReturn:

@@ -18,6 +18,7 @@ import numpy as np
 
 from core.answer import Answerer
 from core.backends import EncodePages, Vectors, nothing_to_unfreeze
+from core.backends.about import about_module
 from core.class_set import ClassSet
 from core.cosines import Cosines
 from core.device import available
@@ -139,6 +140,9 @@ class DualEncoder:
                 "model_unloadable",
                 f"the checkpoint in {folder} cannot be loaded on {device} ({error}): fetch all of its files again",
             ) from error
+
+    def about(self) -> dict[str, str]:
+        return about_module(self._loaded())
 
     def prepare(self, page: Page, pixels: Pixels | None = None) -> "dict[str, Tensor]":
         """Scale the page as the checkpoint's image processor says.

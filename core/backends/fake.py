@@ -40,6 +40,9 @@ class Fake:
     def load(self, device: str) -> None:
         """Nothing to load."""
 
+    def about(self) -> dict[str, str]:
+        return {"dtype": "float32", "attention": "none", "parameters": "0"}
+
     def prepare(self, page: Page, pixels: Pixels | None = None) -> list[str]:
         return part_texts(page)
 

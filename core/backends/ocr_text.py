@@ -10,6 +10,7 @@ import numpy as np
 
 from core.answer import Answerer
 from core.backends import EncodePages, Vectors, nothing_to_unfreeze
+from core.backends.about import about_module
 from core.class_set import ClassSet
 from core.descriptions import Descriptions
 from core.device import available
@@ -79,6 +80,9 @@ class OcrText:
                 self._model.to(torch.bfloat16)  # half the time, and cosines that differ by less than 0.005
         except (ImportError, OSError, RuntimeError, ValueError) as error:
             raise ModelFailure("model_unloadable", f"MiniLM cannot be loaded on {device}: {error}") from error
+
+    def about(self) -> dict[str, str]:
+        return about_module(self._loaded())
 
     def prepare(self, page: Page, pixels: Pixels | None = None) -> list[str]:
         return part_texts(page)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from worker.cli.database import connected
+from worker.cli.models import examined, in_short
 from worker.cli.output import Json, console, errors, print_json
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def _look_around(context: typer.Context, check: Callable[[str, Callable[[], str]
         return
     settings = Settings.load(context.obj)
     check("documents", lambda: _roots(settings))
-    check("model", lambda: _model(settings))
+    if check("devices", lambda: _devices(settings)):
+        check("model", lambda: _model(settings))
     check("reading", lambda: _reading(settings))
     if not check("servers", lambda: _servers(settings)):
         return
@@ -129,18 +131,31 @@ def _roots(settings: "Settings") -> str:
     return "may come from " + ", ".join(root if "://" in root else str(Path(root).resolve()) for root in roots)
 
 
-def _model(settings: "Settings") -> str:
-    import time
+def _devices(settings: "Settings") -> str:
+    import os
 
+    from core.device import available
+    from core.gpu import build, gpus
+
+    name = settings.model.device
+    device = available(name)
+    found = gpus()
+    told = "; ".join(map(str, found))
+    if not found:
+        return f"no GPU: models run on {os.cpu_count()} cores"
+    if found[0].device is None:
+        return f"{told}, which {build()} cannot use: models run on {os.cpu_count()} cores"
+    spare = "; models run on the CPU, which model.device `auto` would change" if device == "cpu" else ""
+    return f"{told}; {build()}{spare}"
+
+
+def _model(settings: "Settings") -> str:
     from core.backends import make_backend
 
-    start = time.perf_counter()
     backend = make_backend(settings.model)
-    backend.load(settings.model.device)
-    dimensions = backend.encode_texts(["a letter"]).shape[1]
+    found = examined(backend, settings.model)
     backend.answerer(settings.asking)
-    seconds = time.perf_counter() - start
-    return f"{backend.fingerprint}, {dimensions} dimensions, on {settings.model.device}, ready in {seconds:.1f} s"
+    return in_short(found)
 
 
 def _reading(settings: "Settings") -> str:
