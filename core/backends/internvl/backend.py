@@ -9,6 +9,7 @@ import numpy as np
 
 from core.answer import Answerer
 from core.backends import EncodePages, Vectors, nothing_to_unfreeze
+from core.backends.about import about_module
 from core.backends.internvl.chat import Chat
 from core.backends.internvl.checkpoint import Checkpoint
 from core.backends.internvl.generation import InternVLAnswerer
@@ -81,6 +82,9 @@ class InternVL:
             return Likelihood(chat, names, blank if settings.subtract_prior else None)
 
         self._likelihood = likelihood
+
+    def about(self) -> dict[str, str]:
+        return about_module(self._loaded().model)
 
     def prepare(self, page: Page, pixels: Pixels | None = None) -> PreparedPage:
         """Raises ModelFailure(`tiling_failed`)."""
