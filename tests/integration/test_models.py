@@ -70,7 +70,7 @@ def count(connection: Connection, model: type[Base]) -> int:
     return connection.execute(select(func.count()).select_from(model)).scalar_one()
 
 
-@pytest.mark.parametrize("model", [mapper.class_ for mapper in Base.registry.mappers])
+@pytest.mark.parametrize("model", sorted((each.class_ for each in Base.registry.mappers), key=str))
 def test_every_table_says_what_its_states_are(model: type[Base]) -> None:
     said = model.__doc__ or ""
     assert "→" in said or "no states" in said.lower()
@@ -360,7 +360,7 @@ def test_a_checkpoint_is_a_file_of_the_store_with_a_sha256(
         {"run_id": Checkpoint.run_id},
         {"run_id": None, "reasons": ["better"]},
     ],
-    ids=str,
+    ids=" ".join,
 )
 def test_a_checkpoint_never_changes(connection: Connection, class_set: str, change: dict[str, Any]) -> None:
     checkpoint = add_checkpoint(connection, run_id=add_run(connection))
