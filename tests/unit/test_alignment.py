@@ -268,6 +268,8 @@ def test_a_restored_model_is_the_one_that_was_kept(tmp_path: Path) -> None:
         {"shape": None},
         {"familiarity": {"steepness": 1.0}},
         {"temperature": "warm"},
+        {"temperature": 0},
+        {"temperature": float("nan")},
     ],
 )
 def test_a_checkpoint_of_another_version_or_shape_is_refused(changed: dict[str, Any]) -> None:
@@ -301,6 +303,16 @@ def test_pages_have_to_be_seen_by_the_blocks_of_the_checkpoint() -> None:
     same, other = (bound(one).adjust(logits, [page.with_tuned(one.key, sign * page.vector)]) for sign in (1, -1))
     np.testing.assert_allclose(same, bound(learned()).adjust(logits, [page]), rtol=1e-5)
     assert np.abs(same - other).max() > 0.1
+
+
+@pytest.mark.parametrize("name", ["model.words", "familiarity.anchors"])
+def test_a_checkpoint_whose_numbers_are_none_is_refused(name: str) -> None:
+    one = learned()
+    tensors = one.tensors()
+    spoilt = tensors[name].clone()
+    spoilt.view(-1)[0] = float("nan")
+    with pytest.raises(ModelFailure, match="checkpoint_unusable"):
+        Learned.restore({**tensors, name: spoilt}, one.about())
 
 
 @pytest.mark.parametrize("name", ["model.words", "familiarity.anchors", "model.log_scale"])

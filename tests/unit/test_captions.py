@@ -61,6 +61,10 @@ def test_names_are_quoted_into_the_uri(name: str, uri: str, slash: str) -> None:
     assert read(entry(name), images="file:///srv/images" + slash)[0].uri == uri
 
 
+def test_a_plain_folder_takes_names_as_they_stand() -> None:
+    assert read(entry("May 50%.png"), images="/srv/images/")[0].uri == "/srv/images/May 50%.png"
+
+
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [

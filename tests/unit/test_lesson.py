@@ -284,6 +284,24 @@ def test_what_was_saved_of_another_lesson_is_not_used(changed: str, tmp_path: Pa
     assert [(told.phase, told.done) for told in heard] == [("rehearsal", 1), ("training", 1), ("judging", 0)]
 
 
+def test_how_often_it_gives_signs_of_life_does_not_make_it_another_lesson(tmp_path: Path) -> None:
+    few = Dataset(DATASET.train[:12], DATASET.validation[:6], DATASET.test[:4])
+    lesson(tmp_path / "state", few, settings=SHORT)
+    heard: list[TrainingProgress] = []
+    changed = SHORT.model_copy(update={"heartbeat": 1.0, "silent_for": 9.0, "yield_for": 0.0, "time_limit": 60.0})
+    lesson(tmp_path / "state", few, settings=changed, report=heard.append)
+    assert [told.phase for told in heard] == ["judging"]
+
+
+def test_what_was_saved_by_other_code_is_begun_anew(tmp_path: Path) -> None:
+    few = Dataset(DATASET.train[:12], DATASET.validation[:6], DATASET.test[:4])
+    expected = bytes_of(lesson(tmp_path / "state", few, settings=SHORT), tmp_path)
+    tensors, about = checkpoints.read(tmp_path / "state")
+    narrower = {name: tensor[..., :-1] if tensor.ndim == 2 else tensor for name, tensor in tensors.items()}
+    checkpoints.save(tmp_path / "state", narrower, about)
+    assert bytes_of(lesson(tmp_path / "state", few, settings=SHORT), tmp_path) == expected
+
+
 def test_a_damaged_file_is_not_used(tmp_path: Path) -> None:
     few = Dataset(DATASET.train[:12], DATASET.validation[:6], DATASET.test[:4])
     expected = bytes_of(lesson(tmp_path / "state", few, settings=SHORT), tmp_path)

@@ -11,7 +11,7 @@ import torch
 from made_up import Turning, classifier_of, corpus_of, described, documents_of
 
 from core import checkpoints
-from core.alignment import Pooling, Shape, VisionLanguageAlignment
+from core.alignment import LARGEST, Pooling, Shape, VisionLanguageAlignment
 from core.errors import ModelFailure
 from core.settings import Training
 from core.training.corpus import Corpus, Rows
@@ -226,6 +226,22 @@ def test_a_loss_that_is_no_number_ends_the_run(spoilt: str) -> None:
     with pytest.raises(ModelFailure, match="learning_rate") as caught:
         go_on(course_of(settings), settings, epochs=9, corpus=corpus)
     assert caught.value.code == "training_diverged"
+
+
+def test_logits_that_are_no_numbers_where_it_is_watched_end_the_run() -> None:
+    def watch(_: VisionLanguageAlignment) -> Watched:
+        return Watched(float("nan"), 0.5, 0.5)
+
+    with pytest.raises(ModelFailure, match="after epoch 1 documents have no logits"):
+        go_on(course_of(SETTINGS), SETTINGS, epochs=3, watch=watch)
+
+
+def test_a_scale_at_its_bound_comes_back_when_that_is_better() -> None:
+    course = course_of(SETTINGS)
+    with torch.no_grad():
+        course.model.log_scale.fill_(math.log(LARGEST) + 3)
+    go_on(course, SETTINGS, epochs=3)
+    assert course.model.log_scale.item() < math.log(LARGEST)
 
 
 class Counting(Corpus):
