@@ -62,7 +62,8 @@ def configure_console() -> None:
             structlog.processors.ExceptionRenderer(_in_lines),
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # Where standard error is by then: a command may be one of several that a process runs, each with its own.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
     )
 

@@ -246,7 +246,7 @@ def _named(chosen: "Model") -> str:
 
 
 def _choice_as_json(chosen: "Model") -> dict[str, Any]:
-    return {"backend": chosen.backend, "weights": chosen.weights}
+    return {"backend": chosen.backend, "weights": chosen.weights if chosen.backend in _NEEDS else None}
 
 
 def _as_json(item: "Weights") -> dict[str, Any]:
@@ -264,7 +264,7 @@ def _backends(chosen: "Model", lacks: Mapping[str, list[str]]) -> "Table":
         table.add_row(
             "[green]●[/]" if name == chosen.backend else "",
             f"[bold]{name}[/]",
-            needs or f"nothing: {_BRINGS[name]}",
+            needs or f"nothing: {_BRINGS.get(name, 'it brings all that it takes')}",
             Text("lacks " + ",\n".join(lacking), style="yellow") if lacking else "[green]ready[/]",
         )
     return table
