@@ -2,8 +2,7 @@ import os
 
 import pytest
 
-from core.device import available
-from core.errors import ModelFailure, RejectedInput
+from core.errors import RejectedInput
 from worker import device
 from worker.device import VISIBLE, Device, pin
 
@@ -57,12 +56,3 @@ def test_what_names_no_gpu_pins_to_none(name: str) -> None:
 def test_a_device_that_is_none_is_refused(name: str) -> None:
     with pytest.raises(RejectedInput, match="unknown_device"):
         pin(name)
-
-
-def test_a_gpu_that_torch_does_not_find_is_an_error_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert [available(name) for name in ("auto", "cpu")] == ["cpu", "cpu"]
-    with pytest.raises(ModelFailure, match=r"no_such_device.*install its CUDA build"):
-        available("cuda")
-    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    assert [available(name) for name in ("auto", "cuda:1")] == ["cuda", "cuda:1"]
