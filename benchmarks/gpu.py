@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 from unittest import mock
 
 import psutil
@@ -38,7 +38,7 @@ from core.backends.internvl import generation
 from core.backends.internvl.checkpoint import IMAGE, MARKS, Checkpoint, go_offline
 from core.backends.internvl.likelihood import PROMPT
 from core.class_set import ClassSet
-from core.contract import ClassifyResult, DocumentReference, Handle, IntakeClient
+from core.contract import ClassifyManyResult, ClassifyResult, DocumentReference, Handle, IntakeClient
 from core.contract.classify import MANY_LIMIT
 from core.device import available
 from core.documents import fetch
@@ -59,7 +59,6 @@ if TYPE_CHECKING:
 
     from core.backends.internvl.page import PreparedPage
 
-Result = TypeVar("Result")
 Figures = dict[str, Any]
 Seen = tuple[Page, Pixels]
 
@@ -451,14 +450,16 @@ def _likelihood(size: Size, settings: Settings, pages: "Sequence[PreparedPage]")
                 ids = torch.tensor([prompt] * batch, device=device)
                 return checkpoint.model(input_ids=ids, pixel_values=pixels, logits_to_keep=1).logits.float().cpu()
 
+        def scoring(batch: int = batch) -> object:
+            return score(_anew([page] * batch))
+
         # In turn, so that a GPU that slows down does so for both.
-        rounds = [
-            (_seconds(forward, 1), _seconds(lambda batch=batch: score(_anew([page] * batch)), 1))
-            for _ in range(4 * size.rounds)
-        ]
+        rounds = [(_seconds(forward, 1), _seconds(scoring, 1)) for _ in range(4 * size.rounds)]
         figures[f"forward_ms_of_{batch}"] = 1000 * statistics.median(alone for alone, _ in rounds)
-        figures[f"scoring_ms_of_{batch}"] = 1000 * statistics.median(scoring for _, scoring in rounds)
-        figures[f"scoring_to_forward_of_{batch}"] = statistics.median(scoring / alone for alone, scoring in rounds)
+        figures[f"scoring_ms_of_{batch}"] = 1000 * statistics.median(all_of_it for _, all_of_it in rounds)
+        figures[f"scoring_to_forward_of_{batch}"] = statistics.median(
+            all_of_it / alone for alone, all_of_it in rounds
+        )
     return figures
 
 
@@ -547,22 +548,25 @@ def through(
     """
     settings = Settings.load(config)
     uris = copies(sheets, documents, config.parent / "inbox")
-    first = copies(sheets, 2 * settings.node.concurrency, config.parent / "first")
+    first = copies(sheets, 4 * settings.node.concurrency, config.parent / "first")
     before = _gpu_bytes()
     with Stack(settings, config, say=say) as stack:
         broker = stack.settings.broker.url
         assert broker is not None  # noqa: S101 - the stack fills it in
         client = IntakeClient(broker.get_secret_value())
         node = _Node(settings, before)
-        for handle in [client.classify(uri) for uri in first]:
-            handle.get(timeout=PATIENCE)
+        # Both ways, so that all threads there will be are there before memory is looked at.
+        for _ in _many(client, first[::2]):
+            pass
+        for _ in _one_by_one(client, first[1::2], len(first)):
+            pass
         memory = _Memory(node, documents)
         half = documents // 2
         for way, batches in (
             ("classify", _one_by_one(client, uris[:half], 4 * settings.node.concurrency)),
             ("classify_many", _many(client, uris[half:])),
         ):
-            yield f"Through queue and database by {way}", _driven(node, memory, batches, best)
+            yield f"Through the queue by {way}", _driven(node, memory, batches, best)
         yield "Memory of the node", memory.figures()
         # Celery's results take leave of Redis when they are collected: while it is still there.
         gc.collect()
@@ -575,11 +579,16 @@ def _one_by_one(client: IntakeClient, uris: Sequence[str], most: int) -> Iterato
 
 def _many(client: IntakeClient, uris: Sequence[str]) -> Iterator[list[ClassifyResult]]:
     messages = [uris[start : start + MANY_LIMIT] for start in range(0, len(uris), MANY_LIMIT)]
-    for result in _in_flight([lambda message=message: client.classify_many(message)[0] for message in messages], 3):
+    for result in _in_flight([partial(_send_many, client, message) for message in messages], 2):
         for outcome in result.outcomes:
             if outcome.error is not None:
                 raise RuntimeError(f"{outcome.error.code}: {outcome.error.message}")
         yield [outcome.result for outcome in result.outcomes if outcome.result is not None]
+
+
+def _send_many(client: IntakeClient, uris: Sequence[str]) -> Handle[ClassifyManyResult]:
+    (handle,) = client.classify_many(uris)
+    return handle
 
 
 def _in_flight(sends: Iterable[Callable[[], Handle[Any]]], most: int) -> Iterator[Any]:
