@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: setup demo test bench up clean
+.PHONY: setup demo test bench bench-gpu up clean
 
 setup: $(INSTALLED)
 
@@ -25,6 +25,10 @@ test: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks
+
+# On one NVIDIA GPU, with torch built for CUDA.
+bench-gpu: $(INSTALLED)
+	$(BIN)/python -m benchmarks.gpu --json benchmarks/gpu.json
 
 up: $(INSTALLED)
 	$(BIN)/docintake up
