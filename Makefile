@@ -21,7 +21,7 @@ test: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest tests/acceptance
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile tests/integration tests/unit
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder tests/integration tests/unit
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks
