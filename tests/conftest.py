@@ -1,6 +1,7 @@
 """Real servers for the tests: one PostgreSQL and one Redis a session, a fresh database and key prefix a test."""
 
 import gc
+import logging
 import shutil
 import tempfile
 import uuid
@@ -18,13 +19,20 @@ from db import migrations
 from db.session import make_engine
 from worker.embedded import Addresses, Embedded
 
-# As ever, but without what is in the variables of a traceback: that takes seconds to write.
-structlog.configure(
-    processors=[
-        structlog.stdlib.add_log_level,
-        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
-    ]
-)
+
+@pytest.fixture(autouse=True)
+def logged() -> None:
+    """As structlog does by itself, whatever a command made of it, but without what is in the variables of a
+    traceback: that takes seconds to write.
+    """
+    structlog.configure(
+        processors=[
+            structlog.stdlib.add_log_level,
+            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
+        logger_factory=structlog.PrintLoggerFactory(),
+    )
 
 
 @pytest.fixture(scope="session")
