@@ -83,7 +83,7 @@ def ignore(_: Course) -> None:
 
 def go_on(corpus: Corpus, course: Course, after_epoch: Callable[[Course], None] = ignore) -> Course:
     texts = torch.from_numpy(CLASSIFIER.class_vectors.copy())
-    run(course, corpus, np.arange(len(corpus)), texts, SETTINGS, SETTINGS.epochs, None, after_epoch)
+    run(course, corpus, np.arange(len(corpus)), texts, SETTINGS, SETTINGS.epochs, None, lambda: None, after_epoch)
     return course
 
 
