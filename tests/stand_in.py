@@ -76,11 +76,11 @@ def recall(runtime: Runtime, task_id: str, _request: RetrainRequest) -> RetrainR
 class SlowToLoad(Runtime):
     """Is not loaded while the data folder holds a file `slow`."""
 
-    def __init__(self, settings: Settings, *args: Any) -> None:
+    def __init__(self, settings: Settings, *args: Any, **options: Any) -> None:
         (settings.data_dir / "loading").write_text(str(os.getpid()))
         while (settings.data_dir / "slow").exists():
             time.sleep(0.05)
-        super().__init__(settings, *args)
+        super().__init__(settings, *args, **options)
 
 
 if __name__ == "__main__":
