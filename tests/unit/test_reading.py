@@ -216,9 +216,9 @@ def test_a_document_whose_reader_dies_twice_in_a_row_is_refused(single: Reader) 
 
     def kill_all() -> None:
         while not over.wait(0.02):
-            for process in processes_of():
-                # Not while it starts: a reader that does not start is another fault.
-                if process.num_threads() > 1:
+            # Not while it starts: a reader that does not start is another fault.
+            if single._processes[0]._is_ready:
+                for process in processes_of():
                     process.kill()
 
     killer = threading.Thread(target=kill_all)
