@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -92,7 +93,9 @@ class Process:
     def __exit__(self, *_: object) -> None:
         left = [self.process, *self.children()] if self.process.poll() is None else []
         for process in left:
-            process.kill()
+            # A child that ends by itself meanwhile is as good.
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self.process.wait(PATIENCE)
 
     def children(self) -> list[psutil.Process]:
