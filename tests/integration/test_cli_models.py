@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -196,14 +195,6 @@ def test_weights_that_no_backend_loads_are_refused_by_what_they_are(cli: Cli, ca
         assert message in error.message
 
 
-@pytest.fixture
-def conversion() -> None:
-    package = find_spec("core.backends.internvl")
-    if package is None or not package.submodule_search_locations:
-        pytest.skip("there is no conversion here")
-
-
-@pytest.mark.usefixtures("conversion")
 def test_a_folder_that_is_no_original_is_not_converted(cli: Cli, clip: Path, tmp_path: Path) -> None:
     for source in (clip, tmp_path / "nowhere"):
         error = refused(cli("models", "convert", source, tmp_path / "made"))
@@ -212,7 +203,6 @@ def test_a_folder_that_is_no_original_is_not_converted(cli: Cli, clip: Path, tmp
         assert not (tmp_path / "made").exists()
 
 
-@pytest.mark.usefixtures("conversion")
 def test_a_conversion_shows_its_progress_and_says_what_it_made(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,7 +223,6 @@ def test_a_conversion_shows_its_progress_and_says_what_it_made(
     assert (told["target"], told["size"]) == (str(tmp_path / "again"), 3_000_000)
 
 
-@pytest.mark.usefixtures("conversion")
 def test_a_conversion_that_fails_says_so(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise ModelFailure("conversion_failed", "weights are missing: fetch it again")

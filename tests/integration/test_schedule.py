@@ -188,8 +188,8 @@ def test_two_beats_have_a_run_done_once_a_slot(office: Office) -> None:
             one, other = ({line["task_id"] for line in beat.lines("sent")} for beat in beats)
             return {task_id for task_id in one & other if task_id.startswith("retrain")}
 
-        # That of the minute in which they began, or the next one.
-        wait_until(both_sent, "a slot")
+        # That of the minute in which they began, and the next one.
+        wait_until(lambda: len(both_sent()) >= 2, "two slots")
         slots = both_sent()
         wait_until(lambda: not office.messages("retrain") and not office.messages("classify"), "their end")
         for beat in beats:
