@@ -35,8 +35,9 @@ from benchmarks.answering import QUESTIONS
 from core.answer import DocumentType, Inquiry
 from core.backends import Backend, make_backend
 from core.backends.internvl import generation
-from core.backends.internvl.checkpoint import IMAGE, MARKS, Checkpoint, go_offline
+from core.backends.internvl.checkpoint import IMAGE, MARKS, Checkpoint
 from core.backends.internvl.likelihood import PROMPT
+from core.backends.pretrained import go_offline
 from core.class_set import ClassSet
 from core.contract import ClassifyManyResult, ClassifyResult, DocumentReference, Handle, IntakeClient
 from core.contract.classify import MANY_LIMIT

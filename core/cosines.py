@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from math import log
-from types import MappingProxyType
 from typing import Final, Self
 
 import numpy as np
@@ -16,7 +15,7 @@ from core.class_set import ClassSet, DocumentClass
 from core.features import Features
 from core.genres import KIND, genres, resemblance
 from core.prompts import captioned, pictured
-from core.zero_shot import EncodeTexts, Scores
+from core.zero_shot import NO_ENCODERS, EncodeTexts, Scores
 
 STRANGERS: Final = 32_767
 """Texts of other images that stood beside an image's own when SigLIP and SigLIP 2 learned: batches of 32,768."""
@@ -87,7 +86,7 @@ class Cosines:
 
     @property
     def encoders(self) -> Mapping[str, EncodePages]:
-        return _NONE
+        return NO_ENCODERS
 
     def scores(self, page: Features) -> Scores:
         """(C + R,): the cosines."""
@@ -100,9 +99,6 @@ class Cosines:
         if self.bias is not None:
             others = np.append(others, -log(STRANGERS))
         return classes, float(np.logaddexp.reduce(others + self.shares, initial=-np.inf))
-
-
-_NONE: Final[Mapping[str, EncodePages]] = MappingProxyType({})
 
 
 def _encode(encode_texts: EncodeTexts, items: Sequence[DocumentClass]) -> tuple[Vectors, Vectors]:

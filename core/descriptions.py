@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from math import log
-from types import MappingProxyType
 from typing import Final, Self
 
 import numpy as np
@@ -20,7 +19,7 @@ from core.class_set import ClassSet, DocumentClass
 from core.features import STOPWORDS, Features, mark_key, phrase_keys, words_of
 from core.genres import KIND, Genre, genres, resemblance
 from core.prompts import prompts_of
-from core.zero_shot import EncodeTexts, Scores
+from core.zero_shot import NO_ENCODERS, EncodeTexts, Scores, means_of
 
 COSINE: Final = 15.0
 """Weight of a cosine beside the words: one rare word counts 1."""
@@ -72,8 +71,10 @@ class Descriptions:
         """
         classes = sorted(class_set.classes, key=lambda item: item.name)
         looks, meanings = _encode_genres(encode_texts)
-        vectors = _means(encode_texts, [prompts_of(item) for item in classes])
-        share = resemblance(classes, _means(encode_texts, [[_meaning(item)] for item in classes]), genres(), meanings)
+        vectors = means_of(encode_texts, [prompts_of(item) for item in classes])
+        share = resemblance(
+            classes, means_of(encode_texts, [[_meaning(item)] for item in classes]), genres(), meanings
+        )
         best = share.max(axis=0)
         with np.errstate(divide="ignore"):
             claimed = (share * (share / best) ** RIVALRY).astype(np.float64)
@@ -101,7 +102,7 @@ class Descriptions:
 
     @property
     def encoders(self) -> Mapping[str, EncodePages]:
-        return _NONE
+        return NO_ENCODERS
 
     def scores(self, page: Features) -> Scores:
         cosine = self.vectors @ page.vector
@@ -120,27 +121,16 @@ class Descriptions:
         return classes, float(np.logaddexp.reduce(others))
 
 
-_NONE: Final[Mapping[str, EncodePages]] = MappingProxyType({})
-
-
 def _meaning(item: DocumentClass) -> str:
     return f"{item.words}: {item.description}" if item.description else item.words
-
-
-def _means(encode_texts: EncodeTexts, groups: Sequence[Sequence[str]]) -> Vectors:
-    """The unit mean vector of each group of texts."""
-    rows = encode_texts([text for group in groups for text in group])
-    means = np.stack([part.mean(axis=0) for part in np.split(rows, np.cumsum([len(group) for group in groups])[:-1])])
-    unit: Vectors = means / np.linalg.norm(means, axis=1, keepdims=True)
-    return unit
 
 
 @lru_cache(maxsize=4)
 def _encode_genres(encode_texts: EncodeTexts) -> tuple[Vectors, Vectors]:
     """The genres' vectors, by how they look and by what they mean: (genres, dimensions) each."""
     return (
-        _means(encode_texts, [(genre.meaning, genre.sample) for genre in genres()]),
-        _means(encode_texts, [[genre.meaning] for genre in genres()]),
+        means_of(encode_texts, [(genre.meaning, genre.sample) for genre in genres()]),
+        means_of(encode_texts, [[genre.meaning] for genre in genres()]),
     )
 
 

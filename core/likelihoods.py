@@ -12,7 +12,7 @@ from core.backends import EncodePages, Vectors
 from core.class_set import ClassSet
 from core.features import Features
 from core.prompts import prompts_of
-from core.zero_shot import EncodeTexts, Scores
+from core.zero_shot import EncodeTexts, Scores, means_of
 
 LIKELIHOODS: Final = "1"
 """Version of the code that scores: scores of another version are made anew."""
@@ -51,13 +51,9 @@ class Likelihoods:
         """
         classes = sorted(class_set.classes, key=lambda item: item.name)
         calls = (*(item.words for item in classes), NONE_OF_THESE)
-        groups = [prompts_of(item) for item in classes]
-        rows = encode_texts([text for group in groups for text in group])
-        parts = np.split(rows, np.cumsum([len(group) for group in groups])[:-1])
-        means = np.stack([part.mean(axis=0) for part in parts])
         return cls(
             names=tuple(item.name for item in classes),
-            class_vectors=means / np.linalg.norm(means, axis=1, keepdims=True),
+            class_vectors=means_of(encode_texts, [prompts_of(item) for item in classes]),
             key=hashlib.sha256(json.dumps([LIKELIHOODS, told, calls]).encode()).hexdigest()[:16],
             encoder=score(calls),
         )

@@ -1,12 +1,12 @@
 """Checkpoints of models that are at hand on this machine, and what they are for. Nothing is loaded or fetched."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from core.backends.pretrained import go_offline
 from core.settings import Model
 
 Setting = Literal["weights", "text_weights"]
@@ -41,7 +41,7 @@ def find(name: str) -> Weights | None:
     """The folder of that name, or the model of that name in the hub's cache, if it holds safetensors."""
     folder = Path(name)
     if not folder.is_dir():
-        _go_offline()
+        go_offline()
         from huggingface_hub import try_to_load_from_cache
         from huggingface_hub.errors import HFValidationError
 
@@ -63,7 +63,7 @@ def at_hand(settings: Model) -> tuple[Weights, ...]:
 
 def cache() -> Path:
     """The hub's cache on this machine, which need not exist."""
-    _go_offline()
+    go_offline()
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE)
@@ -89,12 +89,6 @@ def _cached() -> list[Weights]:
             if weights:
                 found.append(weights)
     return found
-
-
-def _go_offline() -> None:
-    # Before the hub's library is imported, which reads it once: backends that are loaded later rely on it.
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
 
 def _in(folder: Path, name: str) -> Weights | None:

@@ -1,7 +1,8 @@
 """How well pages fit classes by the classes' descriptions alone, before anything was learned."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from types import MappingProxyType
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from core.features import Features
 
 Scores = NDArray[np.float64]
 EncodeTexts = Callable[[Sequence[str]], Vectors]
+NO_ENCODERS: Final[Mapping[str, EncodePages]] = MappingProxyType({})
 
 
 class ZeroShot(Protocol):
@@ -37,3 +39,11 @@ class ZeroShot(Protocol):
 
     def logits(self, scores: Scores) -> tuple[Scores, float]:
         """Scores → (C,) logits of the classes, and the logit of "none of these"."""
+
+
+def means_of(encode_texts: EncodeTexts, groups: Sequence[Sequence[str]]) -> Vectors:
+    """(groups, dimensions): the unit mean vector of each group of texts."""
+    rows = encode_texts([text for group in groups for text in group])
+    means = np.stack([part.mean(axis=0) for part in np.split(rows, np.cumsum([len(group) for group in groups])[:-1])])
+    unit: Vectors = means / np.linalg.norm(means, axis=1, keepdims=True)
+    return unit

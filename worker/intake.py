@@ -4,8 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 from core.backends import EncodePages, Vectors
 from core.contract import DocumentInfo, DocumentReference
@@ -15,13 +14,12 @@ from core.features import Features, features_of
 from core.page import Page
 from core.picture import Pixels
 from core.reading import GLANCE, READER
+from core.zero_shot import NO_ENCODERS
 from db import queries
 from db.session import transaction
 from worker import features
 from worker.features import Pages
 from worker.runtime import Runtime
-
-_NONE: Final[Mapping[str, EncodePages]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +104,7 @@ def take_in(
 
 
 def encode(
-    runtime: Runtime, intake: Intake, seconds: dict[str, float], encoders: Mapping[str, EncodePages] = _NONE
+    runtime: Runtime, intake: Intake, seconds: dict[str, float], encoders: Mapping[str, EncodePages] = NO_ENCODERS
 ) -> Encoded:
     """Encode what is not stored yet, store it, and return the features of all pages. Raises as `take_in` does.
 

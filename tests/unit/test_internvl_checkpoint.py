@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_internvl import save_internvl, save_mpnet
 
-from core.backends.internvl.checkpoint import Checkpoint, dtype_on
+from core.backends.internvl.checkpoint import Checkpoint
 from core.backends.internvl.sentences import Sentences
 from core.errors import ModelFailure
 
@@ -31,7 +31,7 @@ def test_the_digest_names_the_weights(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_checkpoint_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelFailure, match=f"model_missing: {tmp_path} holds no checkpoint"):
+    with pytest.raises(ModelFailure, match=f"model_missing: {tmp_path} holds no safetensors"):
         Checkpoint.load(str(tmp_path), "cpu")
 
 
@@ -54,16 +54,6 @@ def test_a_repository_in_the_cache_of_the_hub_is_found_by_its_name(
     (repository / "refs" / "main").write_text("a" * 40)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     assert Checkpoint.load("OpenGVLab/Tiny-hf", "cpu").digest == Checkpoint.load(str(folder), "cpu").digest
-
-
-def test_numbers_are_of_the_kind_that_the_device_is_fast_with(monkeypatch: pytest.MonkeyPatch) -> None:
-    capability = (9, 0)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
-    assert dtype_on("cpu", "auto") == torch.float32
-    assert dtype_on("cuda:1", "auto") == torch.bfloat16
-    capability = (7, 5)
-    assert dtype_on("cuda", "auto") == torch.float16
-    assert dtype_on("cuda", "float32") == torch.float32
 
 
 def test_the_model_is_made_of_the_numbers_that_were_asked_for(folder: Path) -> None:

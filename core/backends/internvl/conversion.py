@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from core.backends.internvl.checkpoint import END, IMAGE, MARKS, go_offline
+from core.backends.internvl.checkpoint import END, IMAGE, MARKS
+from core.backends.pretrained import go_offline
 from core.errors import ModelFailure, RejectedInput
 
 if TYPE_CHECKING:

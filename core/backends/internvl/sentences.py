@@ -6,7 +6,7 @@ from typing import Any, Final, Self
 import numpy as np
 
 from core.backends import Vectors
-from core.backends.internvl.checkpoint import digest_of, folder_of, go_offline, load_weights, unloadable
+from core.backends.pretrained import digest_of, folder_of, go_offline, load_weights, unloadable
 
 LONGEST: Final = 384
 """Tokens that all-mpnet-base-v2 was trained with; the rest of a text is not read."""
