@@ -3,7 +3,7 @@
 import hashlib
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 from printed import pdf
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from sqlalchemy import Engine
 from typer.testing import CliRunner
 
@@ -145,25 +145,39 @@ class Serving:
         return job.run(self.runtime, JOBS[name], task_id or uuid.uuid4().hex, payload)
 
 
+Serve = Callable[..., AbstractContextManager[Serving]]
+
+
 @pytest.fixture(scope="module")
-def serving(
+def serve(
     fresh_database: Callable[[], AbstractContextManager[str]],
     redis_url: str,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Serving]:
+) -> Serve:
+    """Entering it, with sections of settings, opens a runtime on a database and an inbox of its own."""
+
+    @contextmanager
+    def opened(**sections: BaseModel) -> Iterator[Serving]:
+        inbox = tmp_path_factory.mktemp("inbox")
+        with fresh_database() as url:
+            settings = Settings(
+                data_dir=tmp_path_factory.mktemp("data"),
+                broker=Broker(url=SecretStr(redis_url)),
+                database=Database(url=SecretStr(url)),
+                documents=Documents(roots=(str(inbox),)),
+                reading=Reading(processes=1),
+                **{"node": Node(concurrency=4, class_refresh=0.2), **sections},
+            )
+            with closing(Runtime(settings, "test-node")) as runtime:
+                yield Serving(runtime, inbox, runtime.engine)
+
+    return opened
+
+
+@pytest.fixture(scope="module")
+def serving(serve: Serve) -> Iterator[Serving]:
     """One runtime for a whole module, with the class set `intake`: receipts and letters."""
-    inbox = tmp_path_factory.mktemp("inbox")
-    with fresh_database() as url:
-        settings = Settings(
-            data_dir=tmp_path_factory.mktemp("data"),
-            broker=Broker(url=SecretStr(redis_url)),
-            database=Database(url=SecretStr(url)),
-            documents=Documents(roots=(str(inbox),)),
-            reading=Reading(processes=1),
-            model=Model(backend="fake"),
-            node=Node(concurrency=4, max_attempts=3, max_retries=2, class_refresh=0.2),
-        )
-        with closing(Runtime(settings, "test-node")) as runtime:
-            serving = Serving(runtime, inbox, runtime.engine)
-            serving.publish("intake", receipt="a shop's receipt for goods paid", letter="a letter to a person")
-            yield serving
+    node = Node(concurrency=4, max_attempts=3, max_retries=2, class_refresh=0.2)
+    with serve(model=Model(backend="fake"), node=node) as serving:
+        serving.publish("intake", receipt="a shop's receipt for goods paid", letter="a letter to a person")
+        yield serving

@@ -2,27 +2,24 @@
 they are asked is not.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Serving
+from conftest import Serve, Serving
 from made_of_chance import clip
 from node import wait_until
 from PIL import Image
 from printed import file_of
-from pydantic import SecretStr
 from sqlalchemy import text
 from tiny_internvl import save_internvl, save_mpnet
 
 from core.contract import ANSWER, CLASSIFY, CORRECT, RETRAIN, AnswerResult, ClassifyResult, RetrainResult
 from core.reading import GLANCE, READER
-from core.settings import Broker, Database, Documents, Model, Node, Reading, Settings, Training
+from core.settings import Model, Training
 from db.session import transaction
 from worker import checkpoints
-from worker.runtime import Runtime
 
 LOOKS = {"invoice": (200, 30, 30), "letter": (30, 30, 200)}
 """What pages of a class are like; the tiny sentence encoder knows no other words."""
@@ -30,33 +27,18 @@ LOOKS = {"invoice": (200, 30, 30), "letter": (30, 30, 200)}
 
 @pytest.fixture(scope="module", params=["internvl", "dual_encoder"])
 def seeing(
-    request: pytest.FixtureRequest,
-    fresh_database: Callable[[], AbstractContextManager[str]],
-    redis_url: str,
-    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest, serve: Serve, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Serving]:
-    inbox = tmp_path_factory.mktemp("inbox")
     models = tmp_path_factory.mktemp("models")
     if request.param == "internvl":
         weights, texts = save_internvl(models / "internvl"), save_mpnet(models / "mpnet")
         model = Model(backend="internvl", weights=str(weights), text_weights=str(texts), tiles=2)
     else:
         model = Model(backend="dual_encoder", weights=str(clip(models / "clip")))
-    with fresh_database() as url:
-        settings = Settings(
-            data_dir=tmp_path_factory.mktemp("data"),
-            broker=Broker(url=SecretStr(redis_url)),
-            database=Database(url=SecretStr(url)),
-            documents=Documents(roots=(str(inbox),)),
-            reading=Reading(processes=1),
-            training=Training(min_new_labels=4, epochs=20, learning_rate=0.02, test_share=0.3),
-            model=model,
-            node=Node(concurrency=4, class_refresh=0.2),
-        )
-        with closing(Runtime(settings, "test-node")) as runtime:
-            serving = Serving(runtime, inbox, runtime.engine)
-            serving.publish("desks", **{kind: f"this document is a {kind}" for kind in LOOKS})
-            yield serving
+    training = Training(min_new_labels=4, epochs=20, learning_rate=0.02, test_share=0.3)
+    with serve(model=model, training=training) as serving:
+        serving.publish("desks", **{kind: f"this document is a {kind}" for kind in LOOKS})
+        yield serving
 
 
 def paper(serving: Serving, kind: str, number: int) -> str:

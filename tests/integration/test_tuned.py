@@ -1,54 +1,34 @@
 """A checkpoint with blocks of its own, on a node with the real encoder: trained, promoted, serving."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import Serving
+from conftest import Serve, Serving
 from node import wait_until
-from pydantic import SecretStr
 from sqlalchemy import text
 
 from core.classify import Classifier
 from core.contract import CLASSIFY, CORRECT, RETRAIN, ClassifyResult, RetrainResult
 from core.errors import RejectedInput
-from core.settings import Broker, Database, Documents, Model, Node, Reading, Settings, Thresholds, Training
+from core.settings import Model, Thresholds, Training
 from db.session import transaction
 from worker import checkpoints, class_sets, features
-from worker.runtime import Runtime
 
 DESKS = {"freight": "parcel crate lorry pallet", "ward": "nurse doctor clinic patient"}
 RUN = {"unfreeze_last_blocks": 1, "epochs": 2, "min_new_labels": 4}
 
 
 @pytest.fixture(scope="module")
-def real(
-    fresh_database: Callable[[], AbstractContextManager[str]],
-    redis_url: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Serving]:
+def real(serve: Serve) -> Iterator[Serving]:
     """A runtime with `ocr_text`, and labels of two desks."""
-    inbox = tmp_path_factory.mktemp("inbox")
-    with fresh_database() as url:
-        settings = Settings(
-            data_dir=tmp_path_factory.mktemp("data"),
-            broker=Broker(url=SecretStr(redis_url)),
-            database=Database(url=SecretStr(url)),
-            documents=Documents(roots=(str(inbox),)),
-            reading=Reading(processes=1),
-            model=Model(backend="ocr_text"),
-            training=Training(test_share=0.4),
-            node=Node(concurrency=4, class_refresh=0.2),
-        )
-        with closing(Runtime(settings, "test-node")) as runtime:
-            serving = Serving(runtime, inbox, runtime.engine)
-            serving.publish("desks", **{desk: f"what the {desk} desk does" for desk in DESKS})
-            for desk, words in DESKS.items():
-                for index in range(8):
-                    uri = serving.file(*words.split(), f"case {index}")
-                    serving.run(CORRECT, {"document": uri, "label": desk, "class_set": "desks", "by": "ann"})
-            yield serving
+    with serve(model=Model(backend="ocr_text"), training=Training(test_share=0.4)) as serving:
+        serving.publish("desks", **{desk: f"what the {desk} desk does" for desk in DESKS})
+        for desk, words in DESKS.items():
+            for index in range(8):
+                uri = serving.file(*words.split(), f"case {index}")
+                serving.run(CORRECT, {"document": uri, "label": desk, "class_set": "desks", "by": "ann"})
+        yield serving
 
 
 def retrain(serving: Serving, **overrides: Any) -> RetrainResult:
