@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import Final, TypeVar
 
 from core import settings
+from core.confinement import Confinement
 from core.documents import Document, choose_pages
 from core.errors import RejectedInput, TransientFailure
 from core.page import Page
@@ -79,6 +80,11 @@ class Reader:
         Raises as `read` does.
         """
         return self._side_by_side([partial(_render, document, page) for page in pages])
+
+    @property
+    def confinement(self) -> Confinement | None:
+        """What a process of the pool gave up before it read; None: none has read yet."""
+        return next((process.confinement for process in self._processes if process.confinement), None)
 
     def close(self) -> None:
         """Kill the processes. Whoever still waits for a page gets TransientFailure(`reader_closed`)."""

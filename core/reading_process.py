@@ -2,18 +2,20 @@
 
 Whatever decodes, renders or recognises hostile bytes runs here and nowhere else. The two ends talk over a socket in
 JSON and plain pixels, never in pickles: a document that takes the process over must not get at the parent through
-its answers.
+its answers. What else it does not get at stands in `core.confinement`.
 """
 
 import json
+import math
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import traceback
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +23,7 @@ from typing import Any, Final
 import numpy as np
 
 from core import settings
+from core.confinement import Confinement, allow_seconds, confine
 from core.documents import Document
 from core.errors import ModelFailure, RejectedInput, TransientFailure
 from core.page import Page
@@ -44,6 +47,8 @@ class ReadingProcess:
     def __init__(self, reading: settings.Reading, limits: settings.Documents) -> None:
         self._reading = reading
         self._limits = limits
+        self.confinement: Confinement | None = None
+        """What its process gave up, once there was one that read."""
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection
         self._holds: str | None = None
@@ -58,7 +63,8 @@ class ReadingProcess:
         # A plain new interpreter, not a fork of this one nor a replay of its main module: nothing that the parent
         # holds (threads, CUDA, locks, passwords in its environment) gets into the process that meets hostile input.
         environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
-        order = [str(number) for number in (theirs.fileno(), self._reading.memory, self._limits.max_pixels)]
+        limits = self._reading.memory, math.ceil(self._reading.timeout), self._limits.max_pixels
+        order = [str(number) for number in (theirs.fileno(), *limits)]
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 [sys.executable, "-P", "-m", "core.reading_process", *order],
@@ -106,8 +112,7 @@ class ReadingProcess:
         timer.start()
         try:
             if not self._is_ready:
-                connection.recv_bytes()
-                self._is_ready = True
+                self._greet(_confinement(connection.recv_bytes()))
             is_new = self._holds != document.sha256
             question = {"wanted": wanted, "number": number, "turns": turns}
             question |= {"media_type": document.media_type, "is_new": is_new}
@@ -117,10 +122,10 @@ class ReadingProcess:
                 connection.send_bytes(document.content)
             answer = _receive(connection, wanted)
         except (EOFError, OSError, ValueError, RecursionError) as error:
-            self._stop()
+            exit_status = self._stop()
             if self._closed:
                 raise TransientFailure("reader_closed", "this node is shutting down; try again") from error
-            if late.is_set():
+            if late.is_set() or exit_status == -signal.SIGXCPU:
                 raise RejectedInput(
                     "reading_timeout",
                     f"reading took longer than {self._reading.timeout:g} s a page (reading.timeout): send a simpler "
@@ -141,6 +146,15 @@ class ReadingProcess:
         self._holds = document.sha256
         return answer[wanted]
 
+    def _greet(self, confinement: Confinement) -> None:
+        self._is_ready = True
+        if confinement.lacks and confinement != self.confinement:
+            import structlog  # not in the child, which would start later for it
+
+            log = structlog.get_logger()
+            log.warning("a reading process is confined less than it could be", lacks=confinement.lacks)
+        self.confinement = confinement
+
     def _kill_late(self, late: threading.Event) -> None:
         late.set()
         self._kill()
@@ -149,12 +163,22 @@ class ReadingProcess:
         if (process := self._process) is not None:
             process.kill()
 
-    def _stop(self) -> None:
-        self._kill()
-        if self._process is not None:
-            self._process.wait()
-            self._connection.close()
-        self._process = None
+    def _stop(self) -> int | None:
+        """What the process ended with, if there was one."""
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        process.kill()
+        self._connection.close()
+        return process.wait()
+
+
+def _confinement(greeting: bytes) -> Confinement:
+    """What a process says of itself that has not met a document yet."""
+    match json.loads(greeting):
+        case {"holds": [*holds], "lacks": [*lacks]}:
+            return Confinement(tuple(map(str, holds)), tuple(map(str, lacks)))
+    raise ValueError("no greeting")
 
 
 def _receive(connection: Connection, wanted: str) -> dict[str, Any]:
@@ -222,17 +246,20 @@ class _Desk:
         return self.recognizer.page(number, raster)  # type: ignore[no-any-return]
 
 
-def serve(handle: int, memory: int, max_pixels: int) -> None:
-    """The child's end: answer questions until the parent hangs up."""
-    import resource
+def serve(handle: int, memory: int, seconds: int, max_pixels: int) -> None:
+    """The child's end: answer questions until the parent hangs up.
 
+    `memory` in bytes; `seconds` may a question take of the CPU, twice over where decoders use several threads.
+    """
     connection = Connection(handle)
-    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Imported modules are compiled in memory: nothing may be written from here on.
+    sys.dont_write_bytecode = True
+    silence = os.open(os.devnull, os.O_WRONLY)
+    confinement = confine(memory)
     threading.Thread(target=_die_with_parent, args=(handle,), daemon=True).start()
     # The C libraries complain about documents on stderr; what matters comes back as an answer.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    connection.send_bytes(b"ready")
+    os.dup2(silence, 2)
+    connection.send_bytes(json.dumps(asdict(confinement)).encode())
     desk = _Desk(max_pixels)
     while True:
         try:
@@ -240,6 +267,7 @@ def serve(handle: int, memory: int, max_pixels: int) -> None:
             content = connection.recv_bytes() if question["is_new"] else None
         except (EOFError, OSError):
             return
+        allow_seconds(2 * seconds)
         answer = _answer(desk, question, content)
         pixels = answer.get("pixels")
         if pixels is not None:

@@ -5,6 +5,7 @@ import pytest
 from printed import file_of, picture
 
 from core.documents import Document
+from core.errors import RejectedInput
 from core.page import Page
 from core.reading_process import Crashed, ReadingProcess
 from core.settings import Documents, Reading
@@ -16,9 +17,9 @@ TAKEN_OVER = """
 import sys
 from multiprocessing.connection import Connection
 connection = Connection(int(sys.argv[1]))
-connection.send_bytes(b"ready")
+connection.send_bytes(b'{"holds": [], "lacks": []}')
 connection.recv_bytes(), connection.recv_bytes()
-for message in {messages!r}:
+for message in MESSAGES:
     connection.send_bytes(message)
 connection.recv_bytes()
 """
@@ -50,7 +51,7 @@ connection.recv_bytes()
 def test_a_process_that_was_taken_over_is_taken_for_dead_whatever_it_says(
     messages: list[bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "child.py").write_text(TAKEN_OVER.format(messages=messages))
+    (tmp_path / "child.py").write_text(TAKEN_OVER.replace("MESSAGES", repr(messages)))
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\nexec {sys.executable} {tmp_path}/child.py "$4"\n')
     python.chmod(0o700)
@@ -63,3 +64,21 @@ def test_a_process_that_was_taken_over_is_taken_for_dead_whatever_it_says(
         assert process.render(SCAN, PAGE.number).shape == (420, 640, 3)
     finally:
         process.close()
+
+
+def test_a_process_that_took_too_much_of_the_cpu_took_too_long(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    spent = TAKEN_OVER.replace("MESSAGES", "[]") + "import os, signal; os.kill(os.getpid(), signal.SIGXCPU)"
+    (tmp_path / "child.py").write_text(spent.replace("\nconnection.recv_bytes()\n", "\n"))
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} {tmp_path}/child.py "$4"\n')
+    python.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(python))
+    process = ReadingProcess(Reading(timeout=30), Documents())
+    try:
+        with pytest.raises(RejectedInput) as caught:
+            process.render(SCAN, PAGE.number)
+    finally:
+        process.close()
+    assert caught.value.code == "reading_timeout"
