@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: setup demo test bench bench-gpu up clean
+.PHONY: setup demo test fuzz bench bench-gpu up clean
 
 setup: $(INSTALLED)
 
@@ -22,6 +22,10 @@ test: $(INSTALLED)
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest tests/acceptance
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder tests/integration tests/unit
+
+# Thousands of damaged files through the reader, and what became of them.
+fuzz: $(INSTALLED)
+	$(BIN)/python tests/fuzz.py
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import psutil
 from mutated import mutations
@@ -82,6 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--save", type=Path, help="folder for files that came to anything else")
     chosen = parser.parse_args()
     console = Console()
     with deaths() as died:
@@ -114,12 +116,18 @@ def main() -> None:
         "slowest:", ", ".join(f"{each.kind} #{each.number} {each.code} {each.seconds:.1f} s" for each in slowest)
     )
     console.print(
-        f"memory of the parent: {before / 2**20:.0f} MiB after 100, {after / 2**20:.0f} MiB at the end, {after / before:.2f}x"
+        f"memory of the parent: {before / 2**20:.0f} MiB after 100 files, {after / 2**20:.0f} MiB after all: "
+        f"{after / before:.2f}x"
     )
     console.print(f"reading processes that died: {len(died)}; {len(outcomes) / max(seconds, 1e-9):.0f} files/s")
-    faults = [each for each in outcomes if each.fault]
-    for each in faults:
+    faults = {each.number: each for each in outcomes if each.fault}
+    for each in faults.values():
         console.print(f"[red]{each.kind} #{each.number}: {each.code}: {each.fault}")
+    if faults and chosen.save:
+        chosen.save.mkdir(parents=True, exist_ok=True)
+        for number, (kind, content) in enumerate(islice(mutations(chosen.seed), max(faults) + 1)):
+            if number in faults:
+                (chosen.save / f"{number} {kind}").write_bytes(content)
     if faults or after > 1.2 * before:
         raise SystemExit(1)
 

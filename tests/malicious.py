@@ -1,4 +1,4 @@
-"""Documents made to harm their reader: small files that want much memory or time, lead in circles, or run programs."""
+"""Documents made to harm their reader: small files that want much memory or time, go in circles, or run programs."""
 
 import gzip
 import io
@@ -6,6 +6,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
+from functools import cache
 from itertools import accumulate
 
 from PIL import Image
@@ -43,6 +44,7 @@ def tree(pages: bytes, *more: bytes) -> bytes:
     return objects(b"<</Type/Catalog/Pages 2 0 R>>", pages, *more)
 
 
+@cache
 def deflated(block: bytes, repeats: int = 1, times: int = 1) -> bytes:
     """So many equal blocks as one deflated stream, deflated again until it is so `times` over."""
     packer = zlib.compressobj(9, wbits=-15)
@@ -130,6 +132,7 @@ SCRIPT = b"<</S/JavaScript/JS(while \\(true\\) { app.alert\\('hello'\\); })>>"
 IMAGE = b"/Subtype/Image/ColorSpace/DeviceGray/BitsPerComponent 8/Filter/FlateDecode"
 
 
+@cache
 def documents() -> dict[str, bytes]:
     """By what each attempts."""
     nested = b"[" * 200_000 + b"]" * 200_000

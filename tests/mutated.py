@@ -80,7 +80,7 @@ def whole_files() -> dict[str, bytes]:
 
 
 def mutated(content: bytes, chance: random.Random, others: tuple[bytes, ...] = ()) -> bytes:
-    """The file with one to four kinds of damage; with its checksums mended half of the time, so that it is believed."""
+    """The file with one to four damages, its checksums mended half of the time, so that it is believed."""
     damaged = bytearray(content)
     for _ in range(chance.choice((1, 1, 1, 2, 4))):
         kinds = _PDF_DAMAGE if content.startswith(b"%PDF") else _DAMAGE
