@@ -9,6 +9,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -20,6 +21,8 @@ from core.errors import IntakeError, RejectedInput, TransientFailure
 Result = TypeVar("Result")
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=://)|file(?=:)", re.IGNORECASE)
+_SCHEMED: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:[/\\]", re.IGNORECASE)
+_LOGIN: Final = re.compile(r"(?<=[/\\]{2})[^/?#\\]*@")
 _CHUNK: Final = 1024 * 1024
 
 
@@ -44,7 +47,7 @@ def fetch(reference: DocumentReference, limits: settings.Documents) -> Document:
     """Get what `reference` names by URI or holds inline; a `document_id` is for the caller to resolve first.
 
     Raises RejectedInput: `not_allowed`, `bad_uri`, `not_found`, `not_readable`, `no_driver`, `bad_base64`, `empty`,
-    `too_large`, `unsupported_type`; TransientFailure: `fetch_failed`, `fetch_timeout`.
+    `not_a_file`, `too_large`, `unsupported_type`; TransientFailure: `fetch_failed`, `fetch_timeout`.
     """
     if reference.content is not None:
         return Document.of(_decoded(reference.content, limits.max_bytes))
@@ -93,7 +96,7 @@ def _reader(uri: str, limits: settings.Documents) -> Callable[[int], bytes]:
     parts = _split(uri)
     if not any(_covers(root, parts) for root in limits.roots):
         raise _not_allowed(uri)
-    return lambda size: _read_remote(uri, parts.scheme, size)
+    return lambda size: _read_remote(uri, parts.scheme, size, limits)
 
 
 def _path(uri: str) -> Path:
@@ -126,12 +129,18 @@ def _read_file(path: Path, roots: Iterable[str], size: int, uri: str) -> bytes:
             inner = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=handle)
             os.close(handle)
             handle = inner
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode) or found.st_dev in _devices_of_the_kernel():
             raise RejectedInput("not_a_file", f"{_shown(uri)} is no regular file")
         with os.fdopen(os.dup(handle), "rb") as file:
             return file.read(size)
     finally:
         os.close(handle)
+
+
+def _devices_of_the_kernel() -> set[int]:
+    """What stands there calls itself a regular file and holds, for one, the environment of every process."""
+    return {os.stat(place).st_dev for place in ("/proc", "/sys") if os.path.ismount(place)}
 
 
 def _split(uri: str) -> SplitResult:
@@ -166,7 +175,7 @@ def _covers(root: str, parts: SplitResult) -> bool:
     )
 
 
-def _read_remote(uri: str, scheme: str, size: int) -> bytes:
+def _read_remote(uri: str, scheme: str, size: int, limits: settings.Documents) -> bytes:
     import fsspec
 
     try:
@@ -179,10 +188,14 @@ def _read_remote(uri: str, scheme: str, size: int) -> bytes:
     options: dict[str, Any] = {"use_listings_cache": False}
     how: dict[str, Any] = {}
     if scheme in ("http", "https"):
+        from core.web import session
+
         # A redirect could lead out of the allowed roots, so none is followed. Block size 0 reads one plain stream;
-        # any size given spares a HEAD request, which many servers refuse.
+        # any size given spares a HEAD request, which many servers refuse. A session is of one event loop and of one
+        # set of limits: it is not kept.
         how = {"size": 1}
-        options = {"block_size": 0, "allow_redirects": False, "client_kwargs": {"raise_for_status": _check_response}}
+        client = partial(session, limits.fetch_timeout, limits.networks)
+        options = {"block_size": 0, "allow_redirects": False, "get_client": client, "skip_instance_cache": True}
     filesystem, path = fsspec.url_to_fs(scheme + uri[len(scheme) :], **options)
     with filesystem.open(path, "rb", **how) as file:
         chunks, missing = [], size
@@ -190,18 +203,6 @@ def _read_remote(uri: str, scheme: str, size: int) -> bytes:
             chunks.append(chunk)
             missing -= len(chunk)
     return b"".join(chunks)
-
-
-async def _check_response(response: Any) -> None:
-    where = f"{response.url.scheme}://{response.url.host}"
-    if response.status in (404, 410):
-        raise FileNotFoundError
-    if response.status in (401, 403):
-        raise PermissionError
-    if 300 <= response.status < 400:
-        raise RejectedInput("not_allowed", f"{where} redirects elsewhere, which is not followed: send the final URI")
-    if response.status >= 400:
-        raise TransientFailure("fetch_failed", f"{where} answered with status {response.status}")
 
 
 def _within(seconds: float, uri: str, read: Callable[[], Result]) -> Result:
@@ -230,6 +231,8 @@ def _within(seconds: float, uri: str, read: Callable[[], Result]) -> Result:
 def _fetch_error(error: BaseException, uri: str) -> IntakeError:
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         return RejectedInput("not_found", f"{_shown(uri)} does not exist")
+    if isinstance(error, TimeoutError):
+        return TransientFailure("fetch_timeout", f"{_shown(uri)} did not come in time (fetch_timeout)")
     if isinstance(error, PermissionError):
         return RejectedInput("not_readable", f"the worker may not read {_shown(uri)}: give it permission")
     if "://" not in uri or uri.lower().startswith("file:"):
@@ -300,7 +303,8 @@ def _not_allowed(uri: str) -> RejectedInput:
 
 
 def _shown(uri: str | None) -> str:
-    """The URI as it may stand in a message: signed links carry credentials after the question mark."""
+    """The URI as it may stand in a message: logins stand before the host, and signatures after the question mark."""
     if uri is None:
         return "the inline document"
-    return repr(uri.split("?")[0][-300:]) if _SCHEME.match(uri) else repr(uri[-300:])
+    bare = _LOGIN.sub("", uri)
+    return repr(bare.split("?")[0][-300:]) if _SCHEMED.match(uri) else repr(bare[-300:])

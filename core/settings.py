@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from core.contract import Pages
@@ -47,6 +56,10 @@ class Documents(Section):
     roots: tuple[str, ...] = Field(
         default=(),
         description="Folders and URL prefixes that documents may come from: `/srv/inbox`, `s3://scans/`.",
+    )
+    networks: tuple[IPvAnyNetwork, ...] = Field(
+        default=(),
+        description="Networks beside the public Internet that hosts named in `roots` may stand in: `10.0.0.0/8`.",
     )
     max_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
     max_pixels: int = Field(default=120_000_000, gt=0, description="Of one page, as decoded.")

@@ -21,7 +21,7 @@ def _is_unstorable(value: Any) -> bool:
 class Wire(BaseModel):
     """What every model on the wire has in common: immutable, and unknown fields are refused by name."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -33,15 +33,27 @@ class Wire(BaseModel):
         return value
 
 
+_LOGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[/\\]{2}[^/?#\\]*@")
+
+
+def _without_login(value: str) -> str:
+    if _LOGIN.match(value):
+        raise ValueError("a URI with a login in it is refused: credentials belong on the worker")
+    return value
+
+
+Uri = Annotated[str, Field(max_length=4096), AfterValidator(_without_login)]
+"""Where something stands. Requests are kept: no password may stand in one."""
+
+
 class DocumentReference(Wire):
     """One document, named in exactly one way.
 
     A plain string in a request stands for `uri`.
     """
 
-    uri: str | None = Field(
+    uri: Uri | None = Field(
         default=None,
-        max_length=4096,
         description="`file:///…`, `s3://…`, `https://…`: any scheme and root that the worker's settings allow.",
     )
     document_id: str | None = Field(

@@ -4,14 +4,14 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from .document import Wire
+from .document import Uri, Wire
 
 
 class CaptionsFile(Wire):
     """Captioned images to learn from beside the labels: `[{"image": …, "caption": …, "class": …}, …]`."""
 
-    file: str = Field(max_length=4096, description="URI of the JSON file.")
-    images: str = Field(max_length=4096, description="URI of the folder that its image names are relative to.")
+    file: Uri = Field(description="URI of the JSON file.")
+    images: Uri = Field(description="URI of the folder that its image names are relative to.")
 
 
 class RetrainRequest(Wire):
