@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, field_validator
 
 from .classify import ErrorInfo
-from .document import DocumentInfo, DocumentReference, Pages, Wire
+from .document import Data, DocumentInfo, DocumentReference, Pages, Wire
 
 QUESTIONS_LIMIT = 100
 """Questions in one request."""
@@ -31,9 +31,7 @@ class AnswerRequest(Wire):
     external_id: str | None = Field(
         default=None, max_length=200, description="The back office's own id; comes back in the result."
     )
-    metadata: dict[str, Any] = Field(
-        default_factory=dict, description="The back office's own data; comes back in the result."
-    )
+    metadata: Data = Field(default_factory=dict, description="The back office's own data; comes back in the result.")
 
     @field_validator("questions", mode="before")
     @classmethod

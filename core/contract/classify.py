@@ -4,9 +4,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from .document import DocumentInfo, DocumentReference, Pages, Wire
+from .document import Data, DocumentInfo, DocumentReference, Pages, Wire
 
 ClassName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+ClassDescription = Annotated[str, StringConstraints(max_length=10_000)]
+CLASSES_LIMIT = 1000
+"""Classes that a request may bring along."""
 MANY_LIMIT = 256
 """Documents in one `classify_many` message."""
 
@@ -19,14 +22,15 @@ class ClassifyOptions(Wire):
         max_length=100,
         description="A published class set; without one, the worker's default set.",
     )
-    classes: list[ClassName] | dict[ClassName, str] | None = Field(
+    classes: list[ClassName] | dict[ClassName, ClassDescription] | None = Field(
         default=None,
+        max_length=CLASSES_LIMIT,
         description="One-off classes instead of a set: names, or name → description in plain words.",
     )
     pages: Pages | None = Field(
         default=None, description="`first`, `all`, or such as `1-3,7`; without it, the worker's default."
     )
-    top_k: int = Field(default=5, ge=1, le=1000, description="How many classes the result lists.")
+    top_k: int = Field(default=5, ge=1, le=CLASSES_LIMIT, description="How many classes the result lists.")
 
     @field_validator("classes")
     @classmethod
@@ -49,9 +53,7 @@ class ClassifyRequest(ClassifyOptions):
     external_id: str | None = Field(
         default=None, max_length=200, description="The back office's own id; comes back in the result."
     )
-    metadata: dict[str, Any] = Field(
-        default_factory=dict, description="The back office's own data; comes back in the result."
-    )
+    metadata: Data = Field(default_factory=dict, description="The back office's own data; comes back in the result.")
 
 
 class ManyItem(Wire):
@@ -59,7 +61,7 @@ class ManyItem(Wire):
 
     document: DocumentReference
     external_id: str | None = Field(default=None, max_length=200)
-    metadata: dict[str, Any] = Field(default_factory=dict)
+    metadata: Data = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod

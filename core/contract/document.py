@@ -1,5 +1,6 @@
 """How a request says which document it means, and how a result says which one it was."""
 
+import json
 import re
 from typing import Annotated, Any
 
@@ -9,13 +10,40 @@ INLINE_LIMIT = 1024 * 1024
 """Bytes of a document that may travel inside a message; larger ones belong behind a URI."""
 
 
-def _is_unstorable(value: Any) -> bool:
+DEEPEST = 64
+"""Levels of lists and objects in one another that a message may have."""
+DATA_LIMIT = 64 * 1024
+"""Bytes, as JSON, of what a request carries for the back office alone."""
+_DEEPEST_DATA = 32
+
+
+def _fault(value: Any, deepest: int) -> str | None:
     """Neither JSON as PostgreSQL keeps it nor UTF-8 has a place for NUL characters and halves of surrogate pairs."""
     if isinstance(value, str):
-        return "\0" in value or any("\ud800" <= character <= "\udfff" for character in value)
-    if isinstance(value, dict):
-        return any(_is_unstorable(key) or _is_unstorable(item) for key, item in value.items())
-    return isinstance(value, list | tuple) and any(map(_is_unstorable, value))
+        is_storable = "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
+        return None if is_storable else "a NUL character or half of a surrogate pair"
+    if not isinstance(value, dict | list | tuple):
+        return None
+    if deepest == 0:
+        return "too many levels of lists and objects"
+    parts = (*value, *value.values()) if isinstance(value, dict) else value
+    return next((fault for part in parts if (fault := _fault(part, deepest - 1))), None)
+
+
+def _check_data(value: dict[str, Any]) -> dict[str, Any]:
+    if _fault(value, _DEEPEST_DATA):
+        raise ValueError(f"no more than {_DEEPEST_DATA} levels of lists and objects are kept")
+    try:
+        size = len(json.dumps(value, default=str, allow_nan=False))
+    except ValueError as error:
+        raise ValueError("NaN and infinity are no JSON") from error
+    if size > DATA_LIMIT:
+        raise ValueError(f"no more than {DATA_LIMIT:,} bytes are kept")
+    return value
+
+
+Data = Annotated[dict[str, Any], AfterValidator(_check_data)]
+"""JSON of the sender's own: of limited size and depth."""
 
 
 class Wire(BaseModel):
@@ -27,9 +55,9 @@ class Wire(BaseModel):
     @classmethod
     def _storable(cls, value: Any) -> Any:
         if isinstance(value, dict):
-            faulty = [name for name in cls.model_fields if _is_unstorable(value.get(name))]
-            if faulty:
-                raise ValueError(f"{', '.join(faulty)} holds a NUL character or half of a surrogate pair")
+            faults = {name: fault for name in cls.model_fields if (fault := _fault(value.get(name), DEEPEST))}
+            if faults:
+                raise ValueError("; ".join(f"{name} holds {fault}" for name, fault in faults.items()))
         return value
 
 

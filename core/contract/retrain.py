@@ -1,10 +1,10 @@
 """The retrain task: learn from people's labels, and serve what was learned if it is better."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from .document import Uri, Wire
+from .document import Data, Uri, Wire
 
 
 class CaptionsFile(Wire):
@@ -21,7 +21,7 @@ class RetrainRequest(Wire):
         default=None, max_length=100, description="A published class set; without one, the worker's default set."
     )
     captions: CaptionsFile | None = Field(default=None, description="Beside those that the worker's settings name.")
-    overrides: dict[str, Any] = Field(
+    overrides: Data = Field(
         default_factory=dict,
         description="Training settings for this run alone, by their names: `epochs`, `min_new_labels`, `seed` …",
     )

@@ -90,6 +90,12 @@ def test_a_job_that_succeeds_has_its_result_and_times_in_its_row(serving: Servin
     assert {"classes", "fetch", "read", "encode", "store", "decide"} <= set(result.seconds)
 
 
+def nested(value: Any, levels: int) -> Any:
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
 @pytest.mark.parametrize(
     ("payload", "fields"),
     [
@@ -101,6 +107,11 @@ def test_a_job_that_succeeds_has_its_result_and_times_in_its_row(serving: Servin
         ({"document": "file:///x", "metadata": PRIVATE, "colour": PRIVATE}, ["metadata", "colour"]),
         ({"document": "file:///x", "external_id": PRIVATE * 20}, ["external_id"]),
         ({"document": f"file:///{PRIVATE}\0"}, ["document"]),
+        ({"document": f"https://me:{PRIVATE}@host/x"}, ["document", "login"]),
+        ({"document": "file:///x", "metadata": nested(PRIVATE, 500)}, ["metadata"]),
+        ({"document": "file:///x", "colour": nested(PRIVATE, 500)}, ["colour"]),
+        ({"document": "file:///x", "metadata": {"a": PRIVATE * 10_000}}, ["metadata"]),
+        ({"document": "file:///x", "metadata": {"a": float("nan")}}, ["metadata"]),
     ],
 )
 def test_a_bad_request_is_rejected_with_a_row_that_names_fields_and_no_values(

@@ -149,6 +149,51 @@ def test_an_unknown_field_is_refused_by_name() -> None:
         ClassifyRequest.model_validate({"document": URI, "topk": 3})
 
 
+def nested(levels: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(levels - 1):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"metadata": nested(33)}, "metadata"),
+        ({"metadata": nested(900)}, "metadata"),
+        ({"metadata": nested(100_000)}, "metadata"),
+        ({"metadata": {"a": "x" * 64 * 1024}}, "metadata"),
+        ({"metadata": {"a": float("nan")}}, "metadata"),
+        ({"metadata": {"a": [float("-inf")]}}, "metadata"),
+        ({"external_id": "x" * 201}, "external_id"),
+        ({"classes": [str(number) for number in range(1001)]}, "classes"),
+        ({"classes": {"a": "x" * 10_001, "b": ""}}, "classes"),
+        ({"pages": "1," * 200}, "pages"),
+        ({"pages": [[[[]]]]}, "pages"),
+        ({"pages": nested(100_000)}, "pages"),
+        ({"document": "file:///" + "x" * 4096}, "document"),
+        ({"document": {"content": "A" * 2 * 1024**2}}, "document"),
+        ({"document": nested(5000)}, "document"),
+        ({"class_set": "x" * 101}, "class_set"),
+        ({"x" * 100_000: 1}, "x" * 100),
+        ({"colour": nested(100_000)}, "colour"),
+    ],
+    ids=lambda value: value[:20] if isinstance(value, str) else "",
+)
+def test_what_is_too_large_too_deep_or_unknown_is_refused_by_name(fields: dict[str, Any], name: str) -> None:
+    with pytest.raises(ValidationError, match=name) as refused:
+        ClassifyRequest.model_validate({"document": "file:///x"} | fields)
+    assert len(str(refused.value)) < 200_000
+
+
+def test_what_is_as_large_and_deep_as_it_may_be_is_taken() -> None:
+    metadata = nested(31) | {"b": "x" * 60_000, "when": [1.5, None, True]}
+    request = ClassifyRequest(document="file:///x", metadata=metadata)  # type: ignore[arg-type]
+    assert request.metadata == metadata
+    several = {"documents": [{"document": "file:///x", "metadata": nested(32)}]}
+    assert ClassifyManyRequest.model_validate(several).documents[0].metadata == nested(32)
+
+
 def test_probabilities_stand_best_first() -> None:
     assert list(RESULT.probabilities) == ["invoice", "letter"]
 
