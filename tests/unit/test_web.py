@@ -151,8 +151,9 @@ def test_a_bad_answer_is_refused_and_never_followed_nor_inflated(port: int, path
     assert [asked for asked, _ in Site.asked] == [f"/{path}"]
 
 
-def test_what_goes_on_after_the_promised_length_is_no_part_of_the_document(port: int) -> None:
-    assert fetched(f"http://127.0.0.1:{port}/promises_too_little") == PNG
+def test_what_goes_on_after_the_promised_length_is_never_part_of_the_document(port: int) -> None:
+    # Depending on what has arrived when, it is cut off or taken for a broken answer, which is asked for again.
+    assert fetched(f"http://127.0.0.1:{port}/promises_too_little") in (PNG, "fetch_failed")
 
 
 @pytest.mark.parametrize("path", ["trickles", "trickles_headers"])
