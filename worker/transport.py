@@ -9,16 +9,17 @@ from queue import Empty
 from time import monotonic, time
 from typing import Any, Final
 
-from kombu.transport import redis
+from kombu.transport import redis, virtual
 
 _TAKE: Final = """
 local unacked, index = KEYS[#KEYS], KEYS[#KEYS - 1]
+local now = redis.call('TIME')[1]
 local function note(item)
     local properties = cjson.decode(item).properties
     local from = properties.delivery_info
     local whole = {item, cjson.encode(from.exchange), cjson.encode(from.routing_key)}
     redis.call('HSET', unacked, properties.delivery_tag, '[' .. table.concat(whole, ',') .. ']')
-    redis.call('ZADD', index, ARGV[1], properties.delivery_tag)
+    redis.call('ZADD', index, now, properties.delivery_tag)
 end
 for queue = 1, #KEYS - 2 do
     local item = redis.call('RPOP', KEYS[queue])
@@ -29,7 +30,24 @@ for queue = 1, #KEYS - 2 do
 end
 return false
 """
-"""What it notes is what kombu's QoS would: delivery tag → [message, exchange, routing key], and when."""
+"""What it notes is what kombu's QoS would: delivery tag → [message, exchange, routing key], and when; but by Redis'
+clock, since those of the nodes may differ.
+"""
+
+
+class QoS(redis.QoS):
+    """What a channel has taken and not acknowledged."""
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        # Noted by the script, and not once more by this machine's clock.
+        virtual.QoS.append(self, message, delivery_tag)  # type: ignore[no-untyped-call] # kombu has no types
+
+    @property
+    def visibility_timeout(self) -> float:
+        """Seconds that make kombu, which takes them from this machine's time, arrive at Redis' time."""
+        with self.channel.conn_or_acquire() as client:
+            seconds, microseconds = client.time()
+        return float(self.channel.visibility_timeout + time() - seconds - microseconds / 1e6)
 
 
 class Channel(redis.Channel):
@@ -39,6 +57,7 @@ class Channel(redis.Channel):
     which is 0.1 s by default.
     """
 
+    QoS = QoS
     idle = 0.01
     from_transport_options: Any = (*redis.Channel.from_transport_options, "idle")
     _found_none = False
@@ -59,7 +78,7 @@ class Channel(redis.Channel):
             names = [self._q_for_pri(queue, priority) for priority in self.priority_steps for queue in queues]
             names += [self.unacked_index_key, self.unacked_key]
             keys = [f"{self.global_keyprefix}{name}" for name in names]
-            connection.send_command("EVAL", _TAKE, len(keys), *keys, time())
+            connection.send_command("EVAL", _TAKE, len(keys), *keys)
 
     def _brpop_read(self, **options: Any) -> Any:
         waited, self._found_none = self._found_none, False

@@ -1,6 +1,7 @@
 """Messages on a real Redis: taken in one step, so that no death of a node loses one."""
 
 import json
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from queue import Empty
@@ -8,9 +9,11 @@ from queue import Empty
 import pytest
 import redis
 from kombu import Connection, Queue
+from kombu.transport.redis import Mutex
 from kombu.transport.redis import Transport as Plain
 from node import wait_until
 
+from core.settings import Settings
 from worker.app import make_app
 from worker.transport import Channel, Transport
 
@@ -140,3 +143,44 @@ def test_what_is_no_message_does_not_stop_the_queue(connect: Connect, store: "re
         channel._brpop_read()
     send(connect(), "a letter")
     assert take(connect(), 1) == ["a letter"]
+
+
+@pytest.mark.parametrize("ahead", [-60, 60])
+def test_a_wrong_clock_gives_no_message_back_early_and_none_late(
+    connect: Connect, store: "redis.Redis", prefix: str, monkeypatch: pytest.MonkeyPatch, ahead: int
+) -> None:
+    send(connect(), "a letter")
+    asking(connect())
+    wait_until(lambda: store.hlen(f"{prefix}unacked"), "the message is taken")
+    patient, hasty = connect(visibility_timeout=30), connect(visibility_timeout=0)
+    for module in ("kombu.transport.redis", "worker.transport"):
+        monkeypatch.setattr(f"{module}.time", lambda: time.time() + ahead)
+    patient.channel().qos.restore_visible(num=10)
+    assert store.hlen(f"{prefix}unacked") == 1
+    wait_until(
+        lambda: hasty.channel().qos.restore_visible(num=10) or not store.hlen(f"{prefix}unacked"), "it is back"
+    )
+    assert store.llen(f"{prefix}{QUEUE.name}") == 1
+
+
+def test_what_a_wrong_clock_takes_is_noted_by_the_servers(
+    connect: Connect, store: "redis.Redis", prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kombu.transport.redis.time", lambda: time.time() + 60)
+    connection = connect()
+    send(connection, "a letter")
+    channel = asking(connection)
+    assert channel._brpop_read()
+    ((_, noted),) = store.zrange(f"{prefix}unacked_index", 0, -1, withscores=True)
+    assert abs(noted - time.time()) < 30
+
+
+def test_a_node_killed_while_it_gives_messages_back_keeps_others_from_it_for_seconds(
+    settings: Settings, store: "redis.Redis"
+) -> None:
+    with make_app(settings).connection_for_read() as connection, connection.default_channel as channel:
+        with channel.conn_or_acquire() as client:
+            # As kombu begins to, without the end.
+            Mutex(client, channel.unacked_mutex_key, channel.unacked_mutex_expire).__enter__()
+        left = store.pttl(f"{settings.broker.key_prefix}{channel.unacked_mutex_key}")
+    assert 0 < left <= 10_000
