@@ -33,6 +33,9 @@ CHORES: Final[dict[str, Chore]] = {REAP: reap, PURGE: purge}
 LONGEST_DELAY = 60.0
 """Seconds; a retried task counts as unacknowledged while it waits, so this stays below the visibility timeout."""
 
+RESTORING = 10.0
+"""Seconds that a node may take to give unacknowledged messages back to their queues, a few at a time."""
+
 
 def make_app(settings: Settings, *, trains: bool = False) -> Celery:
     """The app of one set of settings. Callers may have several at a time.
@@ -51,6 +54,8 @@ def make_app(settings: Settings, *, trains: bool = False) -> Celery:
         "visibility_timeout": settings.broker.visibility_timeout,
         "unacked_restore_interval": settings.broker.restore_interval,
         "unacked_restore_throttle": 1,
+        # One node at a time gives back what others hold; one that is killed at it keeps all from it for as long.
+        "unacked_mutex_expire": RESTORING,
         "queue_order_strategy": "priority",
         "socket_timeout": 30,
         "socket_connect_timeout": 5,
