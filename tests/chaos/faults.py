@@ -55,11 +55,11 @@ class StoppedNode(Fault):
 
 
 class NodeWithAWrongClock(Fault):
-    """It stops, and comes back a minute ahead, a minute behind, or right again."""
+    """It stops, and comes back a minute ahead, or right again."""
 
     def strike(self, chance: random.Random) -> bool:
         node = chance.choice(self.world.nodes)
-        node.ahead = chance.choice([ahead for ahead in (-60, 0, 60) if ahead != node.ahead])
+        node.ahead = 60 - node.ahead
         return _signal(node, signal.SIGTERM)
 
 

@@ -1,7 +1,6 @@
 """The line to Redis that everybody here speaks over: it may become slow, and it may be cut."""
 
 import asyncio
-import contextlib
 import threading
 from typing import Self
 
@@ -65,10 +64,8 @@ class Line:
             pass
         finally:
             for each in writers:
-                each.close()
-            for each in writers:
-                with contextlib.suppress(OSError):
-                    await each.wait_closed()
+                # What is on its way to a server that is frozen would never be sent.
+                each.transport.abort()
             self._talks.discard(talk)
 
     async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:

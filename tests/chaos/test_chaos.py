@@ -7,12 +7,10 @@ import os
 import random
 import time
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from faults import FAULTS, Fault
-from node import PATIENCE, wait_until
 from world import World, world
 
 from core.settings import PROJECT
@@ -82,10 +80,7 @@ def test_whatever_strikes_each_request_ends_once_and_nothing_is_left(seed: int) 
                 time.sleep(0.05)
             siege.end()
         seconds = time.monotonic() - start
-        here.keep_up()
-        with suppress(AssertionError):
-            # Second deliveries, and what was in the hands of the dead.
-            wait_until(lambda: not here.left_in_redis(), "empty queues", PATIENCE)
+        here.until_quiet()
         here.stop()
         wrong = here.wrong() | {
             "left in Redis": here.left_in_redis(),

@@ -223,17 +223,27 @@ class World:
 
     @contextmanager
     def working(self) -> Iterator[Callable[[], bool]]:
-        """Callers at work, and somebody who has runs done meanwhile; gives whether they are still at it."""
+        """Callers at work, and somebody who has runs done meanwhile; gives whether callers are still at it.
+
+        At its end all have been answered, or have waited long enough.
+        """
         callers = [threading.Thread(target=caller.run, name="caller", daemon=True) for caller in self.callers]
         teacher = threading.Thread(target=self._teach, args=(callers,), name="teacher", daemon=True)
-        threads = [*callers, teacher]
-        for thread in threads:
+        for thread in (*callers, teacher):
             thread.start()
-        yield lambda: any(thread.is_alive() for thread in threads)
-        for thread in threads:
-            thread.join()
+        yield lambda: any(thread.is_alive() for thread in callers)
+        while any(thread.is_alive() for thread in (*callers, teacher)):
+            self.keep_up()
+            time.sleep(0.05)
         for client in (*(caller.client for caller in self.callers), self._teacher.client, self._other):
             disconnect(client)
+
+    def until_quiet(self) -> None:
+        """Second deliveries are done, and what the dead held is; or that took too long."""
+        deadline = time.monotonic() + PATIENCE
+        while self.left_in_redis() and time.monotonic() < deadline:
+            self.keep_up()
+            time.sleep(0.05)
 
     def _teach(self, callers: list[threading.Thread]) -> None:
         caller = self._teacher
