@@ -31,7 +31,7 @@ class Siege:
         self._chance = chance
         self._deck: list[type[Fault]] = []
         self._lasting: list[tuple[float, Fault]] = []
-        self._next = self._began = time.monotonic()
+        self._next = time.monotonic()
 
     def go_on(self) -> None:
         now = time.monotonic()
@@ -57,7 +57,6 @@ class Siege:
             return
         self._deck.remove(kind)
         fault = kind(self._world)
-        print(f"{time.monotonic() - self._began:6.1f} {kind.__name__}")
         if fault.strike(self._chance):
             self.struck[kind.__name__] += 1
             if fault.lasts is not None:
