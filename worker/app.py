@@ -2,6 +2,7 @@
 
 import mmap
 import random
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -173,6 +174,8 @@ class _Held:
         self._in_children = in_children
         self._node = ""
         self._runtime: Runtime | None = None
+        self.suspects = threading.Lock()
+        """Held by the one task at work that some node had in its hands before and did not end."""
         # Children that are forked see what their parent writes. No lock: a child may be killed holding one.
         self._stopping = mmap.mmap(-1, 1)
 
@@ -228,6 +231,11 @@ def _job_task(held: _Held, settings: Settings, name: str) -> Callable[..., dict[
             runtime, kind = held.get(), JOBS[name]
             if name == RETRAIN:
                 result = trainer.run(runtime, kind, task, payload, settings.training.time_limit)
+            elif task.request.delivery_info.get("redelivered"):
+                # Tasks of a node that died come back together, and one of them may have killed it. Its next victims
+                # would be the same as before, and be set aside with it: so they take turns, uncounted until then.
+                with held.suspects:
+                    result = job.run(runtime, kind, task.request.id, payload)
             else:
                 result = job.run(runtime, kind, task.request.id, payload)
         except TransientFailure as error:
