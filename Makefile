@@ -1,8 +1,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+TASKS ?= 1000
+SEEDS ?= 1,2,3,4,5
 
-.PHONY: setup demo test fuzz bench bench-gpu up clean
+.PHONY: setup demo test fuzz chaos bench bench-gpu up clean
 
 setup: $(INSTALLED)
 
@@ -21,11 +23,16 @@ test: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pytest tests/acceptance
+	$(BIN)/pytest tests/chaos
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder tests/integration tests/unit
 
 # Thousands of damaged files through the reader, and what became of them.
 fuzz: $(INSTALLED)
 	$(BIN)/python tests/fuzz.py
+
+# Requests by the thousand while something is killed, cut, frozen or full every two seconds. Table: build/chaos.md
+chaos: $(INSTALLED)
+	CHAOS_TASKS=$(TASKS) CHAOS_SEEDS=$(SEEDS) $(BIN)/pytest -s tests/chaos/test_chaos.py
 
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks

@@ -1,8 +1,9 @@
 """Whatever strikes, and however often: each request ends once, its caller hears of it, and nothing is left behind.
 
-`make chaos` runs the long form: CHAOS_TASKS requests under each of the seeds in CHAOS_SEEDS.
+`make chaos` runs the long form: CHAOS_TASKS requests under each seed in CHAOS_SEEDS, struck until all are answered.
 """
 
+import math
 import os
 import random
 import time
@@ -17,6 +18,7 @@ from core.settings import PROJECT
 
 SEEDS = [int(seed) for seed in os.environ.get("CHAOS_SEEDS", "1").split(",")]
 TASKS = int(os.environ.get("CHAOS_TASKS", "60"))
+STRIKES = math.inf if "CHAOS_TASKS" in os.environ else 8
 EVERY = 2.0
 """Seconds between strikes."""
 REPORT = PROJECT / "build" / "chaos.md"
@@ -39,7 +41,7 @@ class Siege:
             if now >= due:
                 fault.heal()
                 self._lasting.remove((due, fault))
-        if now >= self._next:
+        if now >= self._next and self.struck.total() < STRIKES:
             self._strike()
             self._next = time.monotonic() + EVERY
 

@@ -1,6 +1,7 @@
 """A whole deployment for faults to strike: servers, nodes that are started again when they die, and callers."""
 
 import gc
+import math
 import os
 import random
 import shutil
@@ -42,8 +43,8 @@ VISIBILITY = 8
 GRACE = 60.0
 """Seconds that a process may take to stop by itself, as `docintake up` gives it."""
 CALLERS = 8
-_BURST = 4
-"""Requests that a caller sends before it waits for them."""
+_BURSTS = 8
+"""How often a caller sends some of its requests and then waits for them."""
 _ATTEMPTS = 10
 """Deaths that a task may meet here: these strike at random, and a document has no part in it."""
 
@@ -124,7 +125,9 @@ class Caller:
 
     def run(self) -> None:
         while len(self.sent) < self.tasks:
-            for handle in [self._send() for _ in range(min(_BURST, self.tasks - len(self.sent)))]:
+            for handle in [
+                self._send() for _ in range(min(math.ceil(self.tasks / _BURSTS), self.tasks - len(self.sent)))
+            ]:
                 self.wait(handle)
             time.sleep(self.chance.uniform(0, 0.5))
 
@@ -195,7 +198,7 @@ class World:
             node=NodeSettings(concurrency=8, retry_delay=0.3, max_attempts=_ATTEMPTS),
         )
         self.callers = [
-            Caller(IntakeClient(url), random.Random(f"{seed} {number}"), self.inbox, tasks // CALLERS)
+            Caller(IntakeClient(url), random.Random(f"{seed} {number}"), self.inbox, math.ceil(tasks / CALLERS))
             for number in range(CALLERS)
         ]
         self._teacher = Caller(IntakeClient(url), random.Random(seed), self.inbox, 0)
