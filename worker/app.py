@@ -33,6 +33,10 @@ CHORES: Final[dict[str, Chore]] = {REAP: reap, PURGE: purge}
 
 LONGEST_DELAY = 60.0
 """Seconds; a retried task counts as unacknowledged while it waits, so this stays below the visibility timeout."""
+GRACE = 25.0
+"""Seconds in which a node that was told to stop finishes what it has; what then is still being read is handed back.
+Less than supervisors wait before they kill: 30 s in Kubernetes, 60 s in `docintake up`.
+"""
 
 RESTORING = 10.0
 """Seconds that a node may take to give unacknowledged messages back to their queues, a few at a time."""
@@ -123,7 +127,7 @@ def make_app(settings: Settings, *, trains: bool = False) -> Celery:
         requires = ("celery.worker.components:Pool",)
 
         def stop(self, _worker: Any) -> None:
-            held.stopping = True
+            held.stop()
 
     app.steps["worker"].add(Stop)
     signals.worker_init.connect(start, weak=False)
@@ -198,6 +202,14 @@ class _Held:
         except Exception as error:
             log.critical("the node cannot start", exc_info=True)
             raise SystemExit(f"docintake: the node cannot start: {error}") from error
+
+    def stop(self) -> None:
+        self.stopping = True
+        if self._runtime is not None:
+            # Whoever waits for a page then is told that another node reads it.
+            handing_back = threading.Timer(GRACE, self._runtime.reader.close)
+            handing_back.daemon = True
+            handing_back.start()
 
     def close(self) -> None:
         if self._runtime is not None:
