@@ -19,6 +19,8 @@ log = structlog.get_logger()
 
 SETTLING: Final = 300.0
 """Seconds after its start in which beat sends nothing that has a time of day: it does not compete with the start."""
+SKEW: Final = timedelta(minutes=2)
+"""How wrong the clocks of beat and a node may be, one against the other, before a node takes what is due for old."""
 _LONG_AGO: Final = (1, 8, 32, 366)
 """Days to look back for the last time that something was due."""
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
@@ -106,13 +108,14 @@ class Cron(Slots):
 class SlotScheduler(Scheduler):  # type: ignore[misc] # Celery has no types
     """Names each task by entry and slot, so that what several beats send, or one that was started again, is one task.
 
-    It keeps nothing: jobs remember which slots had their run. Until the next slot a task may still be taken up.
+    It keeps nothing: jobs remember which slots had their run. Until the next slot, and as long after it as clocks may
+    differ, a task may still be taken up.
     """
 
     def apply_async(self, entry: ScheduleEntry, producer: Any = None, advance: bool = True, **_: Any) -> Any:
         slots, now = entry.schedule, datetime.now(UTC)
         slot = slots.latest(entry.last_run_at, now)
-        entry.options.update(task_id=f"{entry.name}-{slots.name(slot)}", expires=slots.after(slot))
+        entry.options.update(task_id=f"{entry.name}-{slots.name(slot)}", expires=slots.after(slot) + SKEW)
         sent = super().apply_async(entry, producer, advance)
         log.info("sent", entry=entry.name, task_id=sent.id)
         return sent

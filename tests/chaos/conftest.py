@@ -38,7 +38,6 @@ def node(settings: Settings, tmp_path: Path) -> Iterator[Kept]:
             "node": NodeSettings(concurrency=5, retry_delay=0.3),
         }
     )
-    settings.data_dir.mkdir()
     program = [deadly]
     kept = Kept("node", lambda run: Node(settings, tmp_path, program=run), program)
     yield kept

@@ -27,7 +27,7 @@ from db.session import transaction
 from worker.embedded import Embedded
 from worker.reaper import REAP
 from worker.retention import PURGE
-from worker.schedule import SETTLING, Cron, Every, Slots, make_schedule
+from worker.schedule import SETTLING, SKEW, Cron, Every, Slots, make_schedule
 
 NOW = datetime(2026, 11, 26, 10, 17, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -217,12 +217,11 @@ def test_beat_sends_what_waits_for_its_slot_and_no_longer_and_leaves_no_file(off
         assert beat.terminate()[0] == 0
     slot = datetime.fromisoformat(run["id"].removeprefix("retrain-intake-")).replace(tzinfo=UTC)
     assert (slot.hour, slot.minute) == (2, 30)
-    assert slot <= datetime.now(UTC) < slot + timedelta(days=1) == datetime.fromisoformat(run["expires"])
+    assert slot <= datetime.now(UTC) < slot + timedelta(days=1) == datetime.fromisoformat(run["expires"]) - SKEW
     assert datetime.fromisoformat(by_task[PURGE]["expires"]) > datetime.now(UTC)
     reaped = datetime.fromisoformat(by_task[REAP]["id"].removeprefix("reap-")).replace(tzinfo=UTC)
-    assert datetime.fromisoformat(by_task[REAP]["expires"]) - reaped == timedelta(
-        seconds=office.settings.schedule.reap
-    )
+    period = timedelta(seconds=office.settings.schedule.reap)
+    assert datetime.fromisoformat(by_task[REAP]["expires"]) == reaped + period + SKEW
     assert (set(Path.cwd().iterdir()), set(office.folder.iterdir()) - {beat.log}) == before
 
 
