@@ -178,9 +178,12 @@ def test_what_a_wrong_clock_takes_is_noted_by_the_servers(
 def test_a_node_killed_while_it_gives_messages_back_keeps_others_from_it_for_seconds(
     settings: Settings, store: "redis.Redis"
 ) -> None:
-    with make_app(settings).connection_for_read() as connection, connection.default_channel as channel:
-        with channel.conn_or_acquire() as client:
-            # As kombu begins to.
-            with Mutex(client, channel.unacked_mutex_key, channel.unacked_mutex_expire):
-                left = store.pttl(f"{settings.broker.key_prefix}{channel.unacked_mutex_key}")
+    with (
+        make_app(settings).connection_for_read() as connection,
+        connection.default_channel as channel,
+        channel.conn_or_acquire() as client,
+        # As kombu begins to.
+        Mutex(client, channel.unacked_mutex_key, channel.unacked_mutex_expire),
+    ):
+        left = store.pttl(f"{settings.broker.key_prefix}{channel.unacked_mutex_key}")
     assert 0 < left <= 10_000
