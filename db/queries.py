@@ -294,6 +294,20 @@ def get_job(connection: Connection, task_id: str) -> Job | None:
     return _shaped(Job, row)
 
 
+def count_deaths(connection: Connection, task_id: str) -> int:
+    """How often a node died while it ran the job; one that runs now counts as dead."""
+    statement = select(models.Job.attempts - models.Job.retries).where(models.Job.task_id == task_id)
+    return connection.execute(statement).scalar_one_or_none() or 0
+
+
+def count_poisoned_parts(connection: Connection, task_id: str) -> int:
+    """How many jobs that the job consists of were set aside."""
+    statement = select(func.count()).where(
+        models.Job.task_id.startswith(f"{task_id}/", autoescape=True), models.Job.error_code == "poison"
+    )
+    return connection.execute(statement).scalar_one()
+
+
 def postpone_job(connection: Connection, *, task_id: str, error_code: str, error_message: str) -> None:
     """Note the transient failure that ended a start; the job is open again. A job that has ended stays as it is."""
     connection.execute(

@@ -178,8 +178,6 @@ class _Held:
         self._in_children = in_children
         self._node = ""
         self._runtime: Runtime | None = None
-        self.suspects = threading.Lock()
-        """Held by the one task at work that some node had in its hands before and did not end."""
         # Children that are forked see what their parent writes. No lock: a child may be killed holding one.
         self._stopping = mmap.mmap(-1, 1)
 
@@ -243,13 +241,9 @@ def _job_task(held: _Held, settings: Settings, name: str) -> Callable[..., dict[
             runtime, kind = held.get(), JOBS[name]
             if name == RETRAIN:
                 result = trainer.run(runtime, kind, task, payload, settings.training.time_limit)
-            elif task.request.delivery_info.get("redelivered"):
-                # Tasks of a node that died come back together, and one of them may have killed it. Its next victims
-                # would be the same as before, and be set aside with it: so they take turns, uncounted until then.
-                with held.suspects:
-                    result = job.run(runtime, kind, task.request.id, payload)
             else:
-                result = job.run(runtime, kind, task.request.id, payload)
+                again = bool(task.request.delivery_info.get("redelivered"))
+                result = job.run(runtime, kind, task.request.id, payload, redelivered=again)
         except TransientFailure as error:
             # What has a row must end: its message does not expire any more.
             raise _again(task, error, settings.node.retry_delay, expires=None) from None

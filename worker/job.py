@@ -1,6 +1,7 @@
 """A job's life: opened before the work, ended once, its outcome persisted here and nowhere else."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, TypeVar
 
@@ -40,17 +41,31 @@ class Kind(Generic[RequestT]):
     request: type[RequestT]
     work: Callable[[Runtime, queries.Job, RequestT], Done]
     recall: Callable[[Runtime, str, RequestT], Wire]
+    is_divided: bool = False
+    """Whether the work consists of jobs, which are set aside each by itself."""
 
 
 def run(
-    runtime: Runtime, kind: Kind[RequestT], task_id: str, payload: Mapping[str, Any], *, retries: int = 0
+    runtime: Runtime,
+    kind: Kind[RequestT],
+    task_id: str,
+    payload: Mapping[str, Any],
+    *,
+    retries: int = 0,
+    redelivered: bool = False,
 ) -> Wire:
     """Do the job once, whatever happens: a task id that has ended returns what it ended with.
 
     Raises, after persisting it: RejectedInput; ModelFailure; TransientFailure, where the job is to be run again,
     which its row counts (`retries`: how often the message that the job is part of was). A database that is away is
-    waited for without end, since nothing can be ended without it.
+    waited for without end, since nothing can be ended without it. `redelivered`: some node had the message in its
+    hands before, and may have died of it.
     """
+    with _in_turn(runtime, task_id) if redelivered and not kind.is_divided else nullcontext():
+        return _run(runtime, kind, task_id, payload, retries)
+
+
+def _run(runtime: Runtime, kind: Kind[RequestT], task_id: str, payload: Mapping[str, Any], retries: int) -> Wire:
     request, fault = _validate(kind, payload)
     with transaction(runtime.engine) as connection:
         job = queries.start_job(
@@ -66,7 +81,7 @@ def run(
     try:
         if request is None:
             raise fault
-        _refuse_poison(job, runtime.settings.node.max_attempts)
+        _refuse_poison(runtime, kind, job)
         done = kind.work(runtime, job, request)
         with transaction(runtime.engine) as connection:
             # The same task may have been delivered twice, and the other delivery have ended first.
@@ -125,12 +140,27 @@ def _for_the_ledger(payload: Mapping[str, Any], request: Wire | None) -> dict[st
     return kept
 
 
-def _refuse_poison(job: queries.Job, max_attempts: int) -> None:
+@contextmanager
+def _in_turn(runtime: Runtime, task_id: str) -> Iterator[None]:
+    # Tasks of a node that died come back together, and one of them may have killed it. Each has its last try while
+    # none of the others is at work, and so is not set aside with the one that kills.
+    with transaction(runtime.engine) as connection:
+        is_last = queries.count_deaths(connection, task_id) >= runtime.settings.node.max_attempts - 1
+    with runtime.suspects if is_last else nullcontext():
+        yield
+
+
+def _refuse_poison(runtime: Runtime, kind: Kind[Any], job: queries.Job) -> None:
     # Attempts are counted before the work, so one that took its process along has been counted.
-    if job.attempts - job.retries > max_attempts:
+    deaths, most = job.attempts - job.retries - 1, runtime.settings.node.max_attempts
+    if deaths >= most and kind.is_divided:
+        # Its parts have died in turn, and been set aside at the start after their last.
+        with transaction(runtime.engine) as connection:
+            most = most * (1 + queries.count_poisoned_parts(connection, job.task_id)) + 1
+    if deaths >= most:
         raise ModelFailure(
             "poison",
-            f"its node died {max_attempts} times while it ran; look at the document, then "
+            f"its node died {deaths} times while it ran; look at the document, then "
             f"`docintake jobs retry {job.task_id}`",
         )
 

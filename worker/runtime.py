@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -42,7 +43,8 @@ class Runtime:
     `encoder` names all that features depend on, and `answering` all that answers do, model, reader and code: what is
     stored of another one is never mixed in. `items` are the threads on which the documents of one message are worked
     on side by side. `stopping` says whether the node was told to stop, for work that takes long. `turn` is
-    whose the device is; one that `trains` never takes it from those that serve.
+    whose the device is; one that `trains` never takes it from those that serve. `suspects` is held by the one job at
+    work that may have killed nodes.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Runtime:
         self.answerer = self.backend.answerer(settings.asking)
         self.answering = reader_of(self.answerer)
         self.reader = Reader(settings.reading, settings.documents)
+        self.suspects = threading.Lock()
         self.turn = Turn(settings.data_dir, self.backend.device)
         self.device = Batcher(
             max_items=settings.model.max_batch,

@@ -88,7 +88,7 @@ def classify(runtime: Runtime, started: Job, request: ClassifyRequest) -> job.Do
 
 def classify_many(runtime: Runtime, started: Job, request: ClassifyManyRequest) -> job.Done:
     """Say what each document of one message is. Each is a job of its own, `<task id>/<index>`, and fails alone."""
-    result = _outcomes(runtime, started.task_id, request, started.retries)
+    result = _outcomes(runtime, started.task_id, request, started)
     return job.Done(lambda _connection: result, {})
 
 
@@ -233,13 +233,19 @@ def _document_type(runtime: Runtime, intake: Intake, choice: Choice | None) -> D
     return DocumentType.of(choice.classifier.decide(encode(runtime, intake, {}, choice.encoders).pages, thresholds))
 
 
-def _outcomes(runtime: Runtime, task_id: str, request: ClassifyManyRequest, retries: int = 0) -> ClassifyManyResult:
+def _outcomes(
+    runtime: Runtime, task_id: str, request: ClassifyManyRequest, started: Job | None = None
+) -> ClassifyManyResult:
+    retries = started.retries if started else 0
+    redelivered = started is not None and started.attempts > retries + 1
     options = request.model_dump(mode="json", exclude={"documents"}, exclude_defaults=True)
 
     def one(index: int) -> Outcome:
         payload = {**options, **request.documents[index].model_dump(mode="json", exclude_defaults=True)}
         try:
-            result = job.run(runtime, CLASSIFY_JOB, f"{task_id}/{index}", payload, retries=retries)
+            result = job.run(
+                runtime, CLASSIFY_JOB, f"{task_id}/{index}", payload, retries=retries, redelivered=redelivered
+            )
         except RejectedInput as error:
             return Outcome(error=ErrorInfo(kind="rejected", code=error.code, message=error.message))
         except ModelFailure as error:
@@ -293,7 +299,7 @@ CLASSIFY_JOB: Final = job.Kind(CLASSIFY, ClassifyRequest, classify, _recall_clas
 
 JOBS: Final[dict[str, job.Kind[Any]]] = {
     CLASSIFY: CLASSIFY_JOB,
-    CLASSIFY_MANY: job.Kind(CLASSIFY_MANY, ClassifyManyRequest, classify_many, _outcomes),
+    CLASSIFY_MANY: job.Kind(CLASSIFY_MANY, ClassifyManyRequest, classify_many, _outcomes, is_divided=True),
     ANSWER: job.Kind(ANSWER, AnswerRequest, answer, _recall_inquiry),
     CORRECT: job.Kind(CORRECT, CorrectRequest, correct, _recall_correction),
     RETRAIN: job.Kind(RETRAIN, RetrainRequest, retrain.retrain, retrain.recall),

@@ -39,8 +39,11 @@ class QoS(redis.QoS):
     """What a channel has taken and not acknowledged."""
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        # Noted by the script, and not once more by this machine's clock.
-        virtual.QoS.append(self, message, delivery_tag)  # type: ignore[no-untyped-call] # kombu has no types
+        if self.channel.is_reading:
+            # Noted by the script, and not once more by this machine's clock.
+            virtual.QoS.append(self, message, delivery_tag)  # type: ignore[no-untyped-call] # kombu has no types
+        else:
+            super().append(message, delivery_tag)  # type: ignore[no-untyped-call]
 
     @property
     def visibility_timeout(self) -> float:
@@ -60,6 +63,8 @@ class Channel(redis.Channel):
     QoS = QoS
     idle = 0.01
     from_transport_options: Any = (*redis.Channel.from_transport_options, "idle")
+    is_reading = False
+    """Whether the message at hand is what the script took."""
     _found_none = False
     _brpop_sent_at: Any
     _q_for_pri: Any
@@ -82,11 +87,14 @@ class Channel(redis.Channel):
 
     def _brpop_read(self, **options: Any) -> Any:
         waited, self._found_none = self._found_none, False
+        self.is_reading = True
         try:
             return super()._brpop_read(**options)  # type: ignore[no-untyped-call] # kombu has no types
         except Empty:
             self._found_none = not waited
             raise
+        finally:
+            self.is_reading = False
 
     def waiting(self, queue: str) -> set[str]:
         """Ids of the tasks whose messages stand in that queue, or are in some node's hands unacknowledged."""

@@ -8,7 +8,17 @@ from printed import pdf
 from sqlalchemy import Engine
 from world import Kept
 
-from core.contract import IntakeClient, IntakeError
+from core.contract import (
+    CLASSIFY_MANY,
+    QUEUES,
+    ClassifyManyRequest,
+    ClassifyManyResult,
+    DocumentReference,
+    Handle,
+    IntakeClient,
+    IntakeError,
+    ManyItem,
+)
 from core.settings import Settings
 from db import queries
 from db.session import transaction
@@ -50,3 +60,29 @@ def test_what_kills_its_node_three_times_is_set_aside_and_nothing_beside_it(
     assert job
     assert (job.state, job.error_code) == ("failed", "poison")
     assert job.error_message == caught.value.message
+
+
+def test_one_document_of_many_that_kills_its_node_is_set_aside_alone(
+    settings: Settings, client: IntakeClient, node: Kept, tmp_path: Path
+) -> None:
+    items: list[tuple[str, str]] = [("bad", "deadly"), *((str(n), "slow") for n in range(NEIGHBOURS))]
+    request = ClassifyManyRequest(
+        documents=[
+            ManyItem(document=DocumentReference(uri=file(tmp_path, name)), external_id=external_id)
+            for name, external_id in items
+        ]
+    )
+    sent = client._app.send_task(CLASSIFY_MANY, kwargs=request.model_dump(mode="json"), queue=QUEUES[CLASSIFY_MANY])
+    message = Handle(sent, ClassifyManyResult)
+
+    def ended() -> bool:
+        node.keep_up()
+        return message.ready()
+
+    wait_until(ended, "its end", 2 * PATIENCE)
+    bad, *others = message.get(PATIENCE).outcomes
+    assert bad.error
+    assert (bad.error.kind, bad.error.code) == ("failed", "poison")
+    for other in others:
+        assert other.result
+    assert (settings.data_dir / "deaths").read_text().split() == [f"{message.id}/0"] * 3

@@ -117,6 +117,14 @@ def test_what_is_noted_is_what_kombu_itself_would_note(connect: Connect, store: 
     assert ours == theirs
 
 
+def test_what_is_asked_for_by_itself_is_noted_too(connect: Connect, store: "redis.Redis", prefix: str) -> None:
+    send(connect(), "a letter")
+    message = connect().channel().basic_get(QUEUE.name, no_ack=False)
+    assert store.hlen(f"{prefix}unacked") == 1
+    message.ack()
+    assert not store.hlen(f"{prefix}unacked")
+
+
 def test_messages_come_by_priority_and_then_in_order(connect: Connect) -> None:
     sender = connect()
     send(sender, "bulk", priority=9)
