@@ -1,38 +1,23 @@
-"""kombu's Redis transport, taking messages in one step.
+"""kombu's Redis transport, taking messages in one step and fairly.
 
 kombu takes a message off its queue (BRPOP) and only then notes that it is unacknowledged: a node that is killed in
-between, or stopped while Redis' answer is on its way, loses it (celery/celery#4354, #7950). Here a script does both.
+between, or stopped while Redis' answer is on its way, loses it (celery/celery#4354, #7950). Here a script does both,
+`take.lua`, by Redis' clock, since those of nodes may differ. It also lets tenants take turns.
 """
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 from queue import Empty
 from time import monotonic, time
 from typing import Any, Final
 
 from kombu.transport import redis, virtual
 
-_TAKE: Final = """
-local unacked, index = KEYS[#KEYS], KEYS[#KEYS - 1]
-local now = redis.call('TIME')[1]
-local function note(item)
-    local properties = cjson.decode(item).properties
-    local from = properties.delivery_info
-    local whole = {item, cjson.encode(from.exchange), cjson.encode(from.routing_key)}
-    redis.call('HSET', unacked, properties.delivery_tag, '[' .. table.concat(whole, ',') .. ']')
-    redis.call('ZADD', index, now, properties.delivery_tag)
-end
-for queue = 1, #KEYS - 2 do
-    local item = redis.call('RPOP', KEYS[queue])
-    if item then
-        pcall(note, item)
-        return {KEYS[queue], item}
-    end
-end
-return false
-"""
-"""What it notes is what kombu's QoS would: delivery tag → [message, exchange, routing key], and when; but by Redis'
-clock, since those of the nodes may differ.
-"""
+_TAKE: Final = Path(__file__).with_name("take.lua").read_text(encoding="utf-8")
+_SORTED_AT_A_TIME: Final = 100
+_ASCENT: Final = 4
+"""Every so many times that a node takes a message, it looks for one of a lower priority first: so none starves."""
 
 
 class QoS(redis.QoS):
@@ -65,6 +50,7 @@ class Channel(redis.Channel):
     from_transport_options: Any = (*redis.Channel.from_transport_options, "idle")
     is_reading = False
     """Whether the message at hand is what the script took."""
+    _taken = 0
     _found_none = False
     _brpop_sent_at: Any
     _q_for_pri: Any
@@ -80,27 +66,49 @@ class Channel(redis.Channel):
             # A list that is never filled: the wait is Redis' and not this process's, whose loop goes on.
             connection.send_command("BRPOP", f"{self.global_keyprefix}nothing", self.idle)
         else:
-            names = [self._q_for_pri(queue, priority) for priority in self.priority_steps for queue in queues]
+            names = [self._q_for_pri(queue, priority) for priority in self._priorities() for queue in queues]
             names += [self.unacked_index_key, self.unacked_key]
             keys = [f"{self.global_keyprefix}{name}" for name in names]
-            connection.send_command("EVAL", _TAKE, len(keys), *keys)
+            connection.send_command("EVAL", _TAKE, len(keys), *keys, self.sep, _SORTED_AT_A_TIME)
+
+    def _priorities(self) -> list[int]:
+        """In which order to look: the most urgent first, but for one time in four."""
+        (_, *lower), (turn, place) = self.priority_steps, divmod(self._taken, _ASCENT)
+        if place < _ASCENT - 1 or not lower:
+            return list(self.priority_steps)
+        first = lower[turn % len(lower)]
+        return [first, *(step for step in self.priority_steps if step != first)]
 
     def _brpop_read(self, **options: Any) -> Any:
         waited, self._found_none = self._found_none, False
         self.is_reading = True
         try:
-            return super()._brpop_read(**options)  # type: ignore[no-untyped-call] # kombu has no types
+            found = super()._brpop_read(**options)  # type: ignore[no-untyped-call] # kombu has no types
         except Empty:
             self._found_none = not waited
             raise
+        else:
+            self._taken += 1
+            return found
         finally:
             self.is_reading = False
 
+    def _lists(self, client: Any, queue: str) -> Iterator[str]:
+        """Names of the lists in which messages of that queue stand, tenants' own among them."""
+        for priority in self.priority_steps:
+            name = self._q_for_pri(queue, priority)
+            yield name
+            tenants = client.lrange(f"{self.global_keyprefix}{name}{self.sep}tenants", 0, -1)
+            yield from (f"{name}{self.sep}tenant{self.sep}{tenant.decode()}" for tenant in tenants)
+
+    def _size(self, queue: str) -> int:
+        with self.conn_or_acquire() as client:
+            return sum(client.llen(name) for name in self._lists(client, queue))
+
     def waiting(self, queue: str) -> set[str]:
         """Ids of the tasks whose messages stand in that queue, or are in some node's hands unacknowledged."""
-        names = [self._q_for_pri(queue, priority) for priority in self.priority_steps]
         with self.conn_or_acquire() as client, client.pipeline() as pipe:
-            for name in names:
+            for name in self._lists(client, queue):
                 pipe.lrange(f"{self.global_keyprefix}{name}", 0, -1)
             pipe.hvals(f"{self.global_keyprefix}{self.unacked_key}")
             *queued, held = pipe.execute()

@@ -1,8 +1,9 @@
-"""Messages on a real Redis: taken in one step, so that no death of a node loses one."""
+"""Messages on a real Redis: taken in one step, so that no death of a node loses one, and fairly."""
 
 import json
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from queue import Empty
 
@@ -51,10 +52,11 @@ def connect(redis_url: str, prefix: str) -> Iterator[Connect]:
         connection.close()
 
 
-def send(connection: Connection, *bodies: str, priority: int = 0) -> None:
+def send(connection: Connection, *bodies: str, priority: int = 0, headers: dict[str, str] | None = None) -> None:
+    options = {"routing_key": QUEUE.name, "declare": [QUEUE], "exchange": "", "priority": priority}
     with connection.Producer(serializer="json") as producer:
         for body in bodies:
-            producer.publish(body, routing_key=QUEUE.name, declare=[QUEUE], exchange="", priority=priority)
+            producer.publish(body, headers=headers, **options)
 
 
 def asking(connection: Connection) -> Channel:
@@ -131,6 +133,54 @@ def test_messages_come_by_priority_and_then_in_order(connect: Connect) -> None:
     send(sender, "normal", priority=3)
     send(sender, "urgent 1", "urgent 2", priority=0)
     assert take(connect(), 4) == ["urgent 1", "urgent 2", "normal", "bulk"]
+
+
+def test_what_is_less_urgent_has_its_turn_however_much_is_urgent(connect: Connect) -> None:
+    sender = connect()
+    send(sender, *(f"urgent {n}" for n in range(40)), priority=0)
+    send(sender, *(f"normal {n}" for n in range(40)), priority=3)
+    send(sender, *(f"bulk {n}" for n in range(40)), priority=9)
+    taken = Counter(text.split()[0] for text in take(connect(), 36))
+    # Of twelve, nine begin with what is urgent, and each of the three lower steps has one of its own.
+    assert taken == {"urgent": 30, "normal": 3, "bulk": 3}
+
+
+def test_tenants_take_turns_however_much_one_of_them_sent_first(
+    connect: Connect, store: "redis.Redis", prefix: str
+) -> None:
+    sender = connect()
+    send(sender, *(f"large {n}" for n in range(250)), headers={"tenant": "large"})
+    send(sender, *(f"small {n}" for n in range(3)), headers={"tenant": "small"})
+    send(sender, "nobody's")
+    taker = connect()
+    first = take(taker, 12)
+    assert set(first) >= {"small 0", "small 1", "small 2", "nobody's"}
+    assert [text for text in first if text.startswith("large")] == [f"large {n}" for n in range(8)]
+    assert taker.channel()._size(QUEUE.name) == 242
+    assert take(taker, 242) == [f"large {n}" for n in range(8, 250)]
+    # Nothing is left of anybody, not even a name.
+    assert [key for key in store.scan_iter(f"{prefix}*") if "tenant" in key] == []
+
+
+def test_a_tenant_is_known_by_what_plain_celery_shows_of_its_arguments(connect: Connect) -> None:
+    def shown(tenant: str) -> dict[str, str]:
+        return {"kwargsrepr": repr({"document": "file:///a", "metadata": {"page": 1, "tenant": tenant}})}
+
+    sender = connect()
+    send(sender, "large 1", "large 2", "large 3", headers=shown("large"))
+    send(sender, "small 1", headers=shown("small"))
+    assert take(connect(), 4) == ["large 1", "small 1", "large 2", "large 3"]
+
+
+def test_what_a_dead_node_held_of_a_tenant_comes_before_the_tenants_other_messages(connect: Connect) -> None:
+    send(connect(), "first", "second", "third", headers={"tenant": "one"})
+    # Taken by somebody who never acknowledges it.
+    asking(connect())
+    other = connect(visibility_timeout=0)
+    wait_until(
+        lambda: other.channel().qos.restore_visible(num=10) or other.channel()._size(QUEUE.name) == 3, "it is back"
+    )
+    assert take(other, 3) == ["first", "second", "third"]
 
 
 def test_an_empty_queue_is_waited_on_by_redis(connect: Connect) -> None:

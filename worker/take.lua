@@ -1,0 +1,73 @@
+-- Take the next message and note that it is unacknowledged, in one step; false where there is none.
+--
+-- KEYS: the lists to look at, in this order, then the sorted set and the hash in which kombu's QoS notes what is
+-- unacknowledged. ARGV: kombu's separator within names of lists; how many messages are sorted by tenant at a time.
+-- Returns the list and the message.
+--
+-- Messages that name a tenant leave their list for one of the tenant's own, `<list><sep>tenant<sep><name>`, and tenants
+-- take turns, in the order of `<list><sep>tenants`. Those that name none are one more tenant then.
+
+local unacked, index = KEYS[#KEYS], KEYS[#KEYS - 1]
+local separator, most = ARGV[1], tonumber(ARGV[2])
+local now = redis.call('TIME')[1]
+
+local function headers_of(item)
+    local is_message, message = pcall(cjson.decode, item)
+    return is_message and type(message) == 'table' and type(message.headers) == 'table' and message.headers or {}
+end
+
+local function tenant_of(headers)
+    -- Senders that set no header of their own have Celery's, which shows their arguments as Python writes them.
+    local shown = type(headers.kwargsrepr) == 'string' and headers.kwargsrepr or ''
+    local tenant = headers.tenant or shown:match("'metadata': {[^}]-'tenant': '([^']+)'")
+    return type(tenant) == 'string' and tenant:sub(1, 100) or ''
+end
+
+local function take(list)
+    local turns = list .. separator .. 'tenants'
+    local own = list .. separator .. 'tenant' .. separator
+    local are_sorted = redis.call('EXISTS', turns) == 1
+    for _ = 1, most do
+        local item = redis.call('RPOP', list)
+        if not item then
+            break
+        end
+        local headers = headers_of(item)
+        local tenant = tenant_of(headers)
+        if tenant == '' and not are_sorted then
+            return item
+        end
+        are_sorted = true
+        -- What was in some node's hands before had its turn already.
+        local push = headers.redelivered and 'RPUSH' or 'LPUSH'
+        if redis.call(push, own .. tenant, item) == 1 then
+            redis.call(push, turns, tenant)
+        end
+    end
+    local tenant = redis.call('RPOP', turns)
+    if not tenant then
+        return false
+    end
+    local item = redis.call('RPOP', own .. tenant)
+    if redis.call('EXISTS', own .. tenant) == 1 then
+        redis.call('LPUSH', turns, tenant)
+    end
+    return item
+end
+
+local function note(item)
+    local properties = cjson.decode(item).properties
+    local from = properties.delivery_info
+    local whole = {item, cjson.encode(from.exchange), cjson.encode(from.routing_key)}
+    redis.call('HSET', unacked, properties.delivery_tag, '[' .. table.concat(whole, ',') .. ']')
+    redis.call('ZADD', index, now, properties.delivery_tag)
+end
+
+for number = 1, #KEYS - 2 do
+    local item = take(KEYS[number])
+    if item then
+        pcall(note, item)
+        return {KEYS[number], item}
+    end
+end
+return false
