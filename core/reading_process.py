@@ -65,6 +65,7 @@ class ReadingProcess:
         environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
         limits = self._reading.memory, math.ceil(self._reading.timeout), self._limits.max_pixels
         order = [str(number) for number in (theirs.fileno(), *limits)]
+        self._holds, self._is_ready = None, False
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 [sys.executable, "-P", "-m", "core.reading_process", *order],
@@ -74,7 +75,6 @@ class ReadingProcess:
                 pass_fds=[theirs.fileno()],
             )
         self._connection = Connection(ours.detach())
-        self._holds, self._is_ready = None, False
         if self._closed:
             self._kill()
 
@@ -85,7 +85,8 @@ class ReadingProcess:
     def read(self, document: Document, number: int) -> Page:
         """Read one page.
 
-        Raises RejectedInput as the decoders do, and `reading_timeout`, `reading_memory`; Crashed; ModelFailure.
+        Raises RejectedInput as the decoders do, and `reading_timeout`, `reading_memory`; Crashed; ModelFailure;
+        TransientFailure.
         """
         return Page.from_json(self._ask(document, "page", number))
 
@@ -130,6 +131,10 @@ class ReadingProcess:
                     "reading_timeout",
                     f"reading took longer than {self._reading.timeout:g} s a page (reading.timeout): send a simpler "
                     "or smaller document",
+                ) from error
+            if not self._is_ready and exit_status == -signal.SIGKILL:
+                raise TransientFailure(
+                    "reader_killed", "the reading process was killed while it started, as for a lack of memory"
                 ) from error
             if not self._is_ready:
                 raise ModelFailure(

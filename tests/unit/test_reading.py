@@ -214,14 +214,15 @@ def test_a_process_that_dies_while_it_reads_is_replaced_and_the_page_read_again(
 def test_a_document_whose_reader_dies_twice_in_a_row_is_refused(single: Reader) -> None:
     over = threading.Event()
 
-    def kill_all() -> None:
+    def kill_those_that_read() -> None:
         while not over.wait(0.02):
-            # Not while it starts: a reader that does not start is another fault.
-            if single._processes[0]._is_ready:
-                for process in processes_of():
-                    process.kill()
+            reader = single._processes[0]
+            process = reader._process
+            # Not one that starts: a reader that does not start is another fault.
+            if process is not None and reader._is_ready:
+                process.kill()
 
-    killer = threading.Thread(target=kill_all)
+    killer = threading.Thread(target=kill_those_that_read)
     newest_process().suspend()
     killer.start()
     try:
@@ -252,6 +253,19 @@ def test_a_reader_that_cannot_start_is_our_fault_and_not_the_documents(monkeypat
         with pytest.raises(ModelFailure) as caught:
             reader.read(TEXT, "first")
         assert caught.value.code == "reader_broken"
+    finally:
+        reader.close()
+
+
+def test_a_reader_that_is_killed_while_it_starts_may_be_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Reader(Reading(processes=1), Documents())
+    try:
+        newest_process().suspend()
+        threading.Timer(0.5, newest_process().kill).start()
+        with pytest.raises(TransientFailure) as caught:
+            reader.read(TEXT, "first")
+        assert caught.value.code == "reader_killed"
+        assert reader_words(reader) >= {"BAKERY"}
     finally:
         reader.close()
 
