@@ -12,7 +12,7 @@ from dataclasses import replace
 from core.contract import CLASSIFY, ClassifyRequest
 from core.documents import fetch
 from db.queries import Job
-from worker import app, job
+from worker import app, job, tasks
 from worker.cli.main import main
 from worker.runtime import Runtime
 from worker.tasks import JOBS, classify
@@ -35,6 +35,7 @@ def work(runtime: Runtime, started: Job, request: ClassifyRequest) -> job.Done:
 
 
 if __name__ == "__main__":
-    JOBS[CLASSIFY] = replace(JOBS[CLASSIFY], work=work)
+    # Documents that come alone, and those of one message.
+    tasks.CLASSIFY_JOB = JOBS[CLASSIFY] = replace(JOBS[CLASSIFY], work=work)  # type: ignore[misc] # final elsewhere
     app.GRACE = 4.0
     main()
