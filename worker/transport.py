@@ -13,6 +13,8 @@ from time import monotonic, time
 from typing import Any, Final
 
 from kombu.transport import redis, virtual
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 _TAKE: Final = Path(__file__).with_name("take.lua").read_text(encoding="utf-8")
 _SORTED_AT_A_TIME: Final = 100
@@ -92,6 +94,12 @@ class Channel(redis.Channel):
             return found
         finally:
             self.is_reading = False
+
+    def _subscribe(self) -> None:
+        # Where the line is cut, redis-py would connect anew by itself, and then wait for whatever comes next, be it
+        # for ever, and the node's loop with it.
+        self.subclient.connection.retry = Retry(NoBackoff(), 0)
+        super()._subscribe()  # type: ignore[no-untyped-call] # kombu has no types
 
     def _lists(self, client: Any, queue: str) -> Iterator[str]:
         """Names of the lists in which messages of that queue stand, tenants' own among them."""

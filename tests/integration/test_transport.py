@@ -9,7 +9,7 @@ from queue import Empty
 
 import pytest
 import redis
-from kombu import Connection, Queue
+from kombu import Connection, Exchange, Queue
 from kombu.transport.redis import Mutex
 from kombu.transport.redis import Transport as Plain
 from node import wait_until
@@ -79,6 +79,12 @@ def take(connection: Connection, count: int) -> list[str]:
         while len(bodies) < count:
             connection.drain_events(timeout=30)
     return bodies
+
+
+def listen(connection: Connection, seconds: float) -> None:
+    """Until nothing comes for so long (TimeoutError)."""
+    while True:
+        connection.drain_events(timeout=seconds)
 
 
 def test_a_node_serves_by_this_transport(settings: object) -> None:
@@ -192,6 +198,19 @@ def test_an_empty_queue_is_waited_on_by_redis(connect: Connect) -> None:
     send(connect(), "a letter")
     connection = connect()
     assert take(connection, 1) == ["a letter"]
+
+
+def test_a_line_that_is_cut_while_nobody_speaks_does_not_hold_the_node_up(
+    connect: Connect, store: "redis.Redis"
+) -> None:
+    connection = connect()
+    everybody = Queue("ears", Exchange("news", type="fanout"), auto_delete=True)
+    with connection.Consumer(everybody, callbacks=[lambda *_: None]):
+        with pytest.raises(TimeoutError):
+            listen(connection, 0.5)
+        store.client_kill_filter(_type="pubsub")
+        with pytest.raises(redis.ConnectionError):
+            listen(connection, 10)
 
 
 def test_what_is_no_message_does_not_stop_the_queue(connect: Connect, store: "redis.Redis", prefix: str) -> None:
