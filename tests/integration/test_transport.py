@@ -201,11 +201,13 @@ def test_an_empty_queue_is_waited_on_by_redis(connect: Connect) -> None:
 
 
 def test_a_line_that_is_cut_while_nobody_speaks_does_not_hold_the_node_up(
-    connect: Connect, store: "redis.Redis"
+    settings: Settings, store: "redis.Redis"
 ) -> None:
-    connection = connect()
     everybody = Queue("ears", Exchange("news", type="fanout"), auto_delete=True)
-    with connection.Consumer(everybody, callbacks=[lambda *_: None]):
+    with (
+        make_app(settings).connection_for_read() as connection,
+        connection.Consumer(everybody, callbacks=[lambda *_: None]),
+    ):
         with pytest.raises(TimeoutError):
             listen(connection, 0.5)
         store.client_kill_filter(_type="pubsub")
