@@ -154,11 +154,11 @@ class SlowRedis(Fault):
     server = True
 
     def strike(self, chance: random.Random) -> bool:
-        self.world.line.delay = 0.2
+        self.world.line.delay(0.2)
         return True
 
     def heal(self) -> None:
-        self.world.line.delay = 0
+        self.world.line.delay(0)
 
 
 class CutLine(Fault):

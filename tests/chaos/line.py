@@ -1,7 +1,12 @@
-"""The line to Redis that everybody here speaks over: it may become slow, and it may be cut."""
+"""The line to Redis that everybody here speaks over: it may become slow, and it may be cut.
+
+A process of its own: what Celery's results do when they are collected, in whichever thread, goes over it too.
+`line.py PORT` says on which port it listens, and then does what it is told, line by line: a delay, or `cut`.
+"""
 
 import asyncio
-import threading
+import subprocess
+import sys
 from typing import Self
 
 
@@ -9,31 +14,63 @@ class Line:
     """Listens on `port` of 127.0.0.1 and carries all to the server and back; each packet waits `delay` seconds."""
 
     def __init__(self, server_port: int) -> None:
-        self.delay = 0.0
         self._server_port = server_port
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="line")
-        self._talks: set[asyncio.Task[None]] = set()
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        self._server = self._run(asyncio.start_server(self._talk, "127.0.0.1", 0))
-        self.port: int = self._server.sockets[0].getsockname()[1]
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, str(self._server_port)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.port = int(self._hear())
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.close()
-        self.cut()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._process.communicate()
+
+    def delay(self, seconds: float) -> None:
+        """From here on."""
+        self._tell(str(seconds))
 
     def cut(self) -> None:
         """Close every connection at both ends; new ones may be made at once."""
-        self._run(self._cut())
+        self._tell("cut")
 
-    def _run(self, work):  # type: ignore[no-untyped-def] # a coroutine's result
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+    def _tell(self, order: str) -> None:
+        assert self._process.stdin
+        self._process.stdin.write(f"{order}\n")
+        self._process.stdin.flush()
+        assert self._hear() == order
+
+    def _hear(self) -> str:
+        assert self._process.stdout
+        return self._process.stdout.readline().strip()
+
+
+class Relay:
+    """What runs in that process."""
+
+    def __init__(self, server_port: int) -> None:
+        self.delay = 0.0
+        self._server_port = server_port
+        self._talks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Until nobody is there any more to tell it what to do."""
+        server = await asyncio.start_server(self._talk, "127.0.0.1", 0)
+        print(server.sockets[0].getsockname()[1], flush=True)
+        orders = asyncio.StreamReader()
+        loop = asyncio.get_running_loop()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
+        while order := (await orders.readline()).decode().strip():
+            if order == "cut":
+                await self._cut()
+            else:
+                self.delay = float(order)
+            print(order, flush=True)
+        server.close()
+        await self._cut()
 
     async def _cut(self) -> None:
         talks = list(self._talks)
@@ -74,3 +111,7 @@ class Line:
                 await asyncio.sleep(self.delay)
             target.write(data)
             await target.drain()
+
+
+if __name__ == "__main__":
+    asyncio.run(Relay(int(sys.argv[1])).run())
