@@ -3,6 +3,7 @@
 import mmap
 import random
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +18,7 @@ from celery.worker.request import Request
 from core.contract import CLASSIFY, QUEUES, RETRAIN
 from core.errors import ModelFailure, RejectedInput, TransientFailure
 from core.settings import Settings
-from worker import job, trainer
+from worker import job, metrics, trainer
 from worker.embedded import locate
 from worker.reaper import REAP, reap
 from worker.retention import PURGE, purge
@@ -242,8 +243,7 @@ def _job_task(held: _Held, settings: Settings, name: str) -> Callable[..., dict[
             if name == RETRAIN:
                 result = trainer.run(runtime, kind, task, payload, settings.training.time_limit)
             else:
-                again = bool(task.request.delivery_info.get("redelivered"))
-                result = job.run(runtime, kind, task.request.id, payload, redelivered=again)
+                result = job.run(runtime, kind, task.request.id, payload, _delivery(task))
         except TransientFailure as error:
             # What has a row must end: its message does not expire any more.
             raise _again(task, error, settings.node.retry_delay, expires=None) from None
@@ -253,6 +253,15 @@ def _job_task(held: _Held, settings: Settings, name: str) -> Callable[..., dict[
         return result.model_dump(mode="json")
 
     return run_job
+
+
+def _delivery(task: Task) -> job.Delivery:
+    sent_at = task.request.get("sent_at")
+    # Its sender's clock may be ahead.
+    queued = round(max(0.0, time.time() - sent_at), 6) if isinstance(sent_at, int | float) else None
+    if queued is not None:
+        metrics.QUEUED_SECONDS.labels(task.name).observe(queued)
+    return job.Delivery(redelivered=bool(task.request.delivery_info.get("redelivered")), queued=queued)
 
 
 def _chore_task(held: _Held, settings: Settings, chore: Chore) -> Callable[[Task], None]:

@@ -45,27 +45,36 @@ class Kind(Generic[RequestT]):
     """Whether the work consists of jobs, which are set aside each by itself."""
 
 
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How a job's message came: how often it was sent again after transient failures; whether some node had it in its
+    hands before, and may have died of it; and the seconds since it was first sent, where its sender says.
+    """
+
+    retries: int = 0
+    redelivered: bool = False
+    queued: float | None = None
+
+
 def run(
     runtime: Runtime,
     kind: Kind[RequestT],
     task_id: str,
     payload: Mapping[str, Any],
-    *,
-    retries: int = 0,
-    redelivered: bool = False,
+    delivery: Delivery = Delivery(),
 ) -> Wire:
     """Do the job once, whatever happens: a task id that has ended returns what it ended with.
 
     Raises, after persisting it: RejectedInput; ModelFailure; TransientFailure, where the job is to be run again,
-    which its row counts (`retries`: how often the message that the job is part of was). A database that is away is
-    waited for without end, since nothing can be ended without it. `redelivered`: some node had the message in its
-    hands before, and may have died of it.
+    which its row counts. A database that is away is waited for without end, since nothing can be ended without it.
     """
-    with _in_turn(runtime, task_id) if redelivered and not kind.is_divided else nullcontext():
-        return _run(runtime, kind, task_id, payload, retries)
+    with _in_turn(runtime, task_id) if delivery.redelivered and not kind.is_divided else nullcontext():
+        return _run(runtime, kind, task_id, payload, delivery)
 
 
-def _run(runtime: Runtime, kind: Kind[RequestT], task_id: str, payload: Mapping[str, Any], retries: int) -> Wire:
+def _run(
+    runtime: Runtime, kind: Kind[RequestT], task_id: str, payload: Mapping[str, Any], delivery: Delivery
+) -> Wire:
     request, fault = _validate(kind, payload)
     with transaction(runtime.engine) as connection:
         job = queries.start_job(
@@ -85,10 +94,11 @@ def _run(runtime: Runtime, kind: Kind[RequestT], task_id: str, payload: Mapping[
         done = kind.work(runtime, job, request)
         with transaction(runtime.engine) as connection:
             # The same task may have been delivered twice, and the other delivery have ended first.
-            mine = queries.finish_job(connection, task_id=task_id, state="succeeded", seconds=done.seconds)
+            seconds = done.seconds if delivery.queued is None else {"queued": delivery.queued, **done.seconds}
+            mine = queries.finish_job(connection, task_id=task_id, state="succeeded", seconds=seconds)
             result = done.store(connection) if mine else None
     except TransientFailure as error:
-        retries = max(retries, job.retries)
+        retries = max(delivery.retries, job.retries)
         if retries >= runtime.settings.node.max_retries and error.code not in (UNAVAILABLE, STOPPING):
             _end_without_result(runtime, kind, task_id, _worn_out(error))
         else:

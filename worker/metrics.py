@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Final
 
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, start_http_server
+from prometheus_client.registry import Collector
 
 from core.errors import RejectedInput
 from core.settings import Settings
@@ -39,6 +40,12 @@ DEVICE_SECONDS: Final = Histogram(
     ["queue"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
 )
+QUEUED_SECONDS: Final = Histogram(
+    "docintake_queued_seconds",
+    "Seconds between the sending of a message and its start, where its sender said when it sent it.",
+    ["task"],
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400),
+)
 OUT_OF_MEMORY: Final = Counter(
     "docintake_device_out_of_memory_total",
     "Batches that did not fit into the device's memory and were halved.",
@@ -56,8 +63,9 @@ class DeviceQueue:
         self.out_of_memory = OUT_OF_MEMORY.labels(name)
 
 
-def serve(settings: Settings) -> Callable[[], None]:
-    """Have this process's figures collected, if the settings name a port; returns what ends that.
+def serve(settings: Settings, *others: Collector) -> Callable[[], None]:
+    """Have this process's figures collected, and those of `others`, if the settings name a port; returns what ends
+    that.
 
     Raises RejectedInput(`metrics_port_taken`).
     """
@@ -73,7 +81,12 @@ def serve(settings: Settings) -> Callable[[], None]:
             "node.metrics_port of its own",
         ) from error
 
+    for other in others:
+        REGISTRY.register(other)
+
     def close() -> None:
+        for other in others:
+            REGISTRY.unregister(other)
         server.shutdown()
         server.server_close()
         thread.join()

@@ -236,16 +236,15 @@ def _document_type(runtime: Runtime, intake: Intake, choice: Choice | None) -> D
 def _outcomes(
     runtime: Runtime, task_id: str, request: ClassifyManyRequest, started: Job | None = None
 ) -> ClassifyManyResult:
-    retries = started.retries if started else 0
-    redelivered = started is not None and started.attempts > retries + 1
+    delivery = job.Delivery()
+    if started is not None:
+        delivery = job.Delivery(started.retries, redelivered=started.attempts > started.retries + 1)
     options = request.model_dump(mode="json", exclude={"documents"}, exclude_defaults=True)
 
     def one(index: int) -> Outcome:
         payload = {**options, **request.documents[index].model_dump(mode="json", exclude_defaults=True)}
         try:
-            result = job.run(
-                runtime, CLASSIFY_JOB, f"{task_id}/{index}", payload, retries=retries, redelivered=redelivered
-            )
+            result = job.run(runtime, CLASSIFY_JOB, f"{task_id}/{index}", payload, delivery)
         except RejectedInput as error:
             return Outcome(error=ErrorInfo(kind="rejected", code=error.code, message=error.message))
         except ModelFailure as error:

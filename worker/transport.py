@@ -7,6 +7,7 @@ between, or stopped while Redis' answer is on its way, loses it (celery/celery#4
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty
 from time import monotonic, time
@@ -20,6 +21,17 @@ _TAKE: Final = Path(__file__).with_name("take.lua").read_text(encoding="utf-8")
 _SORTED_AT_A_TIME: Final = 100
 _ASCENT: Final = 4
 """Every so many times that a node takes a message, it looks for one of a lower priority first: so none starves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What stands in one list: how many messages, and when the oldest of them was sent, by its sender's clock; none
+    where it does not say.
+    """
+
+    priority: int
+    messages: int
+    sent_at: float | None
 
 
 class QoS(redis.QoS):
@@ -101,28 +113,50 @@ class Channel(redis.Channel):
         self.subclient.connection.retry = Retry(NoBackoff(), 0)
         super()._subscribe()  # type: ignore[no-untyped-call] # kombu has no types
 
-    def _lists(self, client: Any, queue: str) -> Iterator[str]:
-        """Names of the lists in which messages of that queue stand, tenants' own among them."""
+    def _lists(self, client: Any, queue: str) -> Iterator[tuple[int, str]]:
+        """Priorities and names of the lists in which messages of that queue stand, tenants' own among them."""
         for priority in self.priority_steps:
             name = self._q_for_pri(queue, priority)
-            yield name
+            yield priority, name
             tenants = client.lrange(f"{self.global_keyprefix}{name}{self.sep}tenants", 0, -1)
-            yield from (f"{name}{self.sep}tenant{self.sep}{tenant.decode()}" for tenant in tenants)
+            yield from ((priority, f"{name}{self.sep}tenant{self.sep}{tenant.decode()}") for tenant in tenants)
 
     def _size(self, queue: str) -> int:
         with self.conn_or_acquire() as client:
-            return sum(client.llen(name) for name in self._lists(client, queue))
+            return sum(client.llen(name) for _, name in self._lists(client, queue))
+
+    def heads(self, queue: str) -> list[Head]:
+        """What each list of that queue holds, where it holds something."""
+        with self.conn_or_acquire() as client:
+            lists = list(self._lists(client, queue))
+            with client.pipeline(transaction=False) as pipe:
+                for _, name in lists:
+                    pipe.llen(name).lindex(f"{self.global_keyprefix}{name}", -1)
+                answers = pipe.execute()
+        counts, oldest = answers[::2], answers[1::2]
+        return [
+            Head(priority, count, _sent_at(message))
+            for (priority, _), count, message in zip(lists, counts, oldest, strict=True)
+            if count
+        ]
 
     def waiting(self, queue: str) -> set[str]:
         """Ids of the tasks whose messages stand in that queue, or are in some node's hands unacknowledged."""
         with self.conn_or_acquire() as client, client.pipeline() as pipe:
-            for name in self._lists(client, queue):
+            for _, name in self._lists(client, queue):
                 pipe.lrange(f"{self.global_keyprefix}{name}", 0, -1)
             pipe.hvals(f"{self.global_keyprefix}{self.unacked_key}")
             *queued, held = pipe.execute()
         messages = [json.loads(message) for part in queued for message in part]
         messages += [json.loads(message)[0] for message in held]
         return {message["headers"]["id"] for message in messages}
+
+
+def _sent_at(message: bytes | None) -> float | None:
+    match json.loads(message or "null"):
+        case {"headers": {"sent_at": int() | float() as sent_at}}:
+            return float(sent_at)
+    return None
 
 
 class Transport(redis.Transport):

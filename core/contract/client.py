@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -235,9 +236,13 @@ class IntakeClient:
 
     def _send(self, name: str, request: Wire, priority: str, task_id: str | None, ignore_result: bool) -> Any:
         payload = request.model_dump(mode="json", exclude_defaults=True)
+        headers: dict[str, Any] = {"sent_at": time.time()}
+        if isinstance(tenant := payload.get("metadata", {}).get("tenant"), str):
+            headers["tenant"] = tenant
         return self._app.send_task(
             name,
             kwargs=payload,
+            headers=headers,
             # What monitors show of the request: its fields, and nothing that stands in them.
             argsrepr="",
             kwargsrepr=", ".join(payload),

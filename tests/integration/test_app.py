@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, make_url, text
 
 from core.class_set import ClassSet, DocumentClass
-from core.contract import IntakeClient, IntakeError, client, inline
+from core.contract import CLASSIFY, IntakeClient, IntakeError, client, inline
 from core.settings import Broker, Database, Documents, Model, Reading, Settings
 from core.settings import Node as NodeSettings
 from db import queries
@@ -140,6 +140,23 @@ def test_a_document_goes_to_the_client_and_into_the_row(office: Office) -> None:
     assert handle.ready()
     with transaction(office.database) as connection:
         assert queries.get_classification(connection, handle.id) == result.model_dump(mode="json")
+
+
+def test_a_job_knows_how_long_its_message_waited_where_the_sender_said_when_it_was_sent(office: Office) -> None:
+    before = time.time()
+    handle = office.client.classify(office.file())
+    handle.get(PATIENCE)
+    app = office.client._app
+    plain = app.send_task(CLASSIFY, kwargs={"document": office.file()}, queue="classify")
+    plain.get(PATIENCE)
+    with transaction(office.database) as connection:
+        waited, unknown = (queries.get_job(connection, task_id) for task_id in (handle.id, plain.id))
+    assert waited
+    assert waited.seconds
+    assert unknown
+    assert unknown.seconds
+    assert 0 <= waited.seconds["queued"] <= time.time() - before
+    assert "queued" not in unknown.seconds
 
 
 def test_an_inline_document_and_one_off_classes_go_the_same_way(office: Office) -> None:

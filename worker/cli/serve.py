@@ -71,10 +71,11 @@ def worker(
     settings = settings.model_copy(update={"model": model})
     from worker import metrics
     from worker.app import make_app, mark_ready
+    from worker.backlog import Backlogs
 
     app = make_app(settings, trains=trains)
     if not trains:
-        metrics.serve(settings)
+        metrics.serve(settings, Backlogs(app))
     if ready_file is not None:
         mark_ready(app, ready_file)
     node = name or f"{queues.replace(',', '-')}@%h"
