@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from celery import Celery
 
 ResultT = TypeVar("ResultT", bound=Wire)
+
+_LOOK_EVERY = 5.0
+"""Seconds."""
 
 
 def inline(path: str | Path) -> DocumentReference:
@@ -66,12 +70,25 @@ class Handle(Generic[ResultT]):
         """
         if self._task.ignored:
             raise ValueError(f"request {self.id} was sent with ignore_result: its result stands in PostgreSQL alone")
-        # Celery waits a second for news before it takes what has come already, unless it was asked about that.
-        self._task.ready()
-        value = self._task.get(timeout=timeout, propagate=False)
+        value = self._wait(timeout)
         if isinstance(value, BaseException):
             raise _as_intake_error(value) from value
         return self._result_type.model_validate(value)
+
+    def _wait(self, timeout: float | None) -> Any:
+        from celery.exceptions import TimeoutError as NotInTime
+
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        while True:
+            # Celery waits a second for news before it takes what has come already, unless it was asked about that;
+            # and news that came while its line to Redis was cut may never reach it.
+            self._task.ready()
+            left = deadline - time.monotonic()
+            try:
+                return self._task.get(timeout=min(max(left, 0.001), _LOOK_EVERY), propagate=False)
+            except NotInTime:
+                if left <= _LOOK_EVERY:
+                    raise
 
     def forget(self) -> None:
         """Drop the copy that waits in the result backend; PostgreSQL keeps the result."""

@@ -352,7 +352,10 @@ class World:
             ],
             "stuck": [task_id for task_id, state in states.items() if state in ("received", "started")],
             "failed": [task_id for task_id, state in states.items() if state in ("rejected", "failed")],
-            "unanswered": sorted((sent.keys() - answers.keys()) | runs),
+            "unanswered": [
+                f"{task_id}, {'in Redis' if self.redis.exists(f'celery-task-meta-{task_id}') else 'nowhere'}"
+                for task_id in sorted((sent.keys() - answers.keys()) | runs)
+            ],
             "answered otherwise": [task_id for task_id in told if told[task_id] != stored.get(task_id)],
             "overdue": [kept.name for kept in self.kept if kept.overdue],
         }

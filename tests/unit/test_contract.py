@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 import uuid
 import zipfile
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ from typing import Any
 
 import pydantic_core
 import pytest
+import redis
 from celery import Celery
+from celery.exceptions import TimeoutError as NotInTime
 from node import disconnect
 from pydantic import ValidationError
 
@@ -319,6 +322,26 @@ def test_a_handle_gives_the_result_as_its_model(queue: Queue) -> None:
     assert handle.ready()
     handle.forget()
     assert not handle.ready()
+
+
+def test_a_handle_finds_a_result_of_which_it_never_heard(queue: Queue, redis_url: str) -> None:
+    handle = queue.client.classify(URI)
+    other = queue.client.classify(URI)
+    with pytest.raises(NotInTime):
+        handle.get(timeout=0.2)
+    queue.app.backend.store_result(other.id, RESULT.model_dump(mode="json"), "SUCCESS")
+
+    def store_silently() -> None:
+        # As it stands once the news of it are lost.
+        with redis.Redis.from_url(redis_url) as store:
+            key = queue.app.backend.get_key_for_task(other.id).decode()
+            meta = store.get(key).decode().replace(other.id, handle.id)
+            store.set(key.replace(other.id, handle.id), meta)
+
+    silently = threading.Timer(0.5, store_silently)
+    silently.start()
+    assert handle.get(timeout=30) == RESULT
+    silently.join()
 
 
 @pytest.mark.parametrize(
