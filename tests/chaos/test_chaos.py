@@ -68,7 +68,7 @@ class Siege:
 # Celery drops its connections to a Redis that went away without closing them.
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <function AsyncResult.__del__")
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_whatever_strikes_each_request_ends_once_and_nothing_is_left(seed: int) -> None:
     print(f"\nseed {seed}")

@@ -42,6 +42,8 @@ VISIBILITY = 8
 """Seconds until a dead node's tasks go to another; longer than any task here takes."""
 GRACE = 60.0
 """Seconds that a process may take to stop by itself, as `docintake up` gives it."""
+LONG = 900
+"""Seconds that a caller waits for an answer: nodes that are struck down all the time get little done."""
 CALLERS = 8
 _BURSTS = 8
 """How often a caller sends some of its requests and then waits for them."""
@@ -157,7 +159,7 @@ class Caller:
                 time.sleep(0.2)
 
     def wait(self, handle: Handle[Wire]) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + LONG
         while handle.id not in self.answers and time.monotonic() < deadline:
             try:
                 self.answers[handle.id] = handle.get(deadline - time.monotonic())
