@@ -44,7 +44,7 @@ from db.models import CheckpointState, EndState, JobState, OpenState, RunEnd, Ru
 _OPEN: Final = get_args(OpenState)
 _CHUNK: Final = 200
 """Rows that come at a time where a function streams."""
-_RESULTS: Final = (models.Classification, models.Inquiry)
+_RESULTS: Final[tuple[Any, ...]] = (models.Classification, models.Inquiry)
 """Of tasks, about a document each."""
 _PLACE: Final = models.Job.request["document", "uri"].astext
 _NAMED: Final = models.Job.request["document", "document_id"].astext
@@ -1312,39 +1312,29 @@ def checkpoints_since_labels(connection: Connection, hashes: Collection[str]) ->
 
 def count_rows(connection: Connection, hashes: Collection[str], task_ids: Collection[str]) -> dict[str, int]:
     """How many rows there are of these documents and tasks, by kind."""
-    of_documents = {
-        "documents": models.Document,
-        "pages": models.Page,
-        "features": models.Feature,
-        "answers": models.Answer,
-    }
     correction = models.Correction
-    statements = {
-        kind: select(func.count()).select_from(model).where(model.sha256.in_(hashes))
-        for kind, model in of_documents.items()
+
+    def about(model: Any) -> Any:
+        return model.sha256.in_(hashes)
+
+    def about_or_of(model: Any) -> Any:
+        return or_(about(model), model.task_id.in_(task_ids))
+
+    kinds: dict[str, tuple[type[models.Base], Any]] = {
+        "documents": (models.Document, about(models.Document)),
+        "pages": (models.Page, about(models.Page)),
+        "features": (models.Feature, about(models.Feature)),
+        "answers": (models.Answer, about(models.Answer)),
+        "classifications": (models.Classification, about_or_of(models.Classification)),
+        "inquiries": (models.Inquiry, about_or_of(models.Inquiry)),
+        "labels": (correction, or_(about_or_of(correction), correction.correction_task_id.in_(task_ids))),
+        "jobs": (models.Job, models.Job.task_id.in_(task_ids)),
     }
-    for kind, result in zip(("classifications", "inquiries"), _RESULTS, strict=True):
-        statements[kind] = (
-            select(func.count())
-            .select_from(result)
-            .where(or_(result.sha256.in_(hashes), result.task_id.in_(task_ids)))
-        )
-    statements["labels"] = (
-        select(func.count())
-        .select_from(correction)
-        .where(
-            or_(
-                correction.sha256.in_(hashes),
-                correction.task_id.in_(task_ids),
-                correction.correction_task_id.in_(task_ids),
-            )
-        )
+    counts = (
+        select(func.count()).select_from(model).where(which).scalar_subquery().label(kind)
+        for kind, (model, which) in kinds.items()
     )
-    statements["jobs"] = select(func.count()).select_from(models.Job).where(models.Job.task_id.in_(task_ids))
-    row = connection.execute(
-        select(*(statement.scalar_subquery().label(kind) for kind, statement in statements.items()))
-    ).one()
-    return dict(row._mapping)
+    return dict(connection.execute(select(*counts)).one()._mapping)
 
 
 # Forgetting
@@ -1372,15 +1362,8 @@ def due_documents(
     correction says, in whatever class set, and without any of the one that its newest classification says. Documents
     are locked until the transaction ends; one that a transaction is just adding to is left for the next time.
     """
-    document = models.Document
     latest = max([*classes.values(), *([] if when is None else [when])])
-    looked_at = _after(
-        select(document.sha256, document.created_at).where(document.created_at < latest),
-        document.created_at,
-        document.sha256,
-        after,
-        limit,
-    ).cte("looked_at")
+    looked_at = _look_at(models.Document.sha256, models.Document.created_at, latest, limit, after).cte("looked_at")
     default = literal(when, DateTime(timezone=True))
     since = case(dict(classes), value=_class_of(looked_at.c.sha256), else_=default) if classes else default
     # Worked out once a document.
@@ -1408,10 +1391,7 @@ def due_jobs(
     """Look at up to `limit` jobs that ended before `when`, oldest first: those are due whose result is about no
     document of these classes. Such a job goes with its document. Jobs are locked as documents are.
     """
-    job = models.Job
-    looked_at = _after(
-        select(job.task_id, job.finished_at).where(job.finished_at < when), job.finished_at, job.task_id, after, limit
-    ).cte("looked_at")
+    looked_at = _look_at(models.Job.task_id, models.Job.finished_at, when, limit, after).cte("looked_at")
     is_due = and_(
         true(),
         *(
@@ -1426,18 +1406,19 @@ def due_jobs(
     return _look(rows.all())
 
 
-def _after(rows: Select[Any], moment: Any, key: Any, after: tuple[datetime, str] | None, limit: int) -> Select[Any]:
+def _look_at(key: Any, moment: Any, before: datetime, limit: int, after: tuple[datetime, str] | None) -> Select[Any]:
+    rows = select(key, moment).where(moment < before)
     if after is not None:
-        rows = rows.where(tuple_(moment, key) > tuple_(*map(literal, after)))
+        rows = rows.where(tuple_(moment, key) > tuple_(literal(after[0]), literal(after[1])))
     return rows.order_by(moment, key).limit(limit).with_for_update(skip_locked=True)
 
 
-def _look(rows: Sequence[Row[Any]]) -> Look:
-    end = (rows[-1][1], rows[-1][0]) if rows else None
-    return Look([key for key, _, is_due in rows if is_due], end)
+def _look(rows: Sequence[Any]) -> Look:
+    """Of rows (key, moment, whether it is due)."""
+    return Look([row[0] for row in rows if row[2]], (rows[-1][1], rows[-1][0]) if rows else None)
 
 
-def _class_of(sha256: ColumnElement[str]) -> ColumnElement[str | None]:
+def _class_of(sha256: Any) -> ColumnElement[str | None]:
     correction, said = aliased(models.Correction), aliased(models.Classification)
     label = select(correction.label).where(correction.sha256 == sha256).order_by(correction.id.desc()).limit(1)
     prediction = select(said.prediction).where(said.sha256 == sha256).order_by(said.created_at.desc()).limit(1)
@@ -1489,13 +1470,14 @@ def forget_places(connection: Connection, hashes: Collection[str], task_ids: Col
     connection.execute(update(document).where(document.sha256.in_(hashes), document.uri.in_(own)).values(uri=other))
 
 
-def redact_errors(connection: Connection, sha256: str) -> list[str]:
-    """Take a document's id out of what errors of jobs say, which may list documents; returns the jobs' ids."""
+def redact_errors(connection: Connection, hashes: Collection[str]) -> list[str]:
+    """Take documents' ids, one at least, out of what jobs' errors say, which may list them; returns the jobs' ids."""
     job = models.Job
+    listed = "|".join(hashes)
     changed = connection.execute(
         update(job)
-        .where(job.state != "succeeded", job.error_message.contains(sha256, autoescape=True))
-        .values(error_message=func.replace(job.error_message, sha256, "…"))
+        .where(job.state != "succeeded", job.error_message.regexp_match(listed))
+        .values(error_message=job.error_message.regexp_replace(listed, "...", flags="g"))
         .returning(job.task_id)
     )
     return list(changed.scalars())

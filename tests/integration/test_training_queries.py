@@ -637,9 +637,9 @@ def test_a_document_is_forgotten_when_it_was_last_used_before_then(connection: C
     use(connection, kind, B, 80)
     use(connection, kind, B, 10)
     use(connection, kind, C, 30)
-    assert queries.forget_before(connection, days_ago(30), 10) == 2
+    assert forget_before(connection, days_ago(30), 10) == 2
     assert documents(connection) == [B, C, E]
-    assert queries.forget_before(connection, days_ago(30), 10) == 0
+    assert forget_before(connection, days_ago(30), 10) == 0
 
 
 def test_what_was_made_of_a_forgotten_document_goes_with_it_and_its_jobs_stay(connection: Connection) -> None:
@@ -647,7 +647,7 @@ def test_what_was_made_of_a_forgotten_document_goes_with_it_and_its_jobs_stay(co
     for kind in ("classification", "inquiry", "correction"):
         use(connection, kind, A, 80)
     queries.put_features(connection, A, "e", {1: b"x"})
-    assert queries.forget_before(connection, days_ago(30), 10) == 1
+    assert forget_before(connection, days_ago(30), 10) == 1
     for model in (models.Classification, models.Inquiry, models.Correction, models.Feature):
         assert connection.execute(select(func.count()).select_from(model)).scalar_one() == 0
     assert queries.count_jobs(connection)["started"] == 2
@@ -656,9 +656,9 @@ def test_what_was_made_of_a_forgotten_document_goes_with_it_and_its_jobs_stay(co
 def test_documents_are_forgotten_oldest_first_up_to_the_limit(connection: Connection) -> None:
     for sha256, days in ((A, 60), (B, 90), (C, 70), (D, 80)):
         seen(connection, sha256, days)
-    assert queries.forget_before(connection, days_ago(30), 3) == 3
+    assert forget_before(connection, days_ago(30), 3) == 3
     assert documents(connection) == [A]
-    assert queries.forget_before(connection, days_ago(30), 3) == 1
+    assert forget_before(connection, days_ago(30), 3) == 1
 
 
 def test_a_document_that_is_just_being_added_to_is_left_and_nobody_waits(database: Engine) -> None:
@@ -668,9 +668,17 @@ def test_a_document_that_is_just_being_added_to_is_left_and_nobody_waits(databas
     with transaction(database) as adding:
         queries.put_features(adding, A, "e", {1: b"x"})
         with transaction(database) as forgetting:
-            assert queries.forget_before(forgetting, days_ago(30), 10) == 1
+            assert forget_before(forgetting, days_ago(30), 10) == 1
     with transaction(database) as connection:
         assert documents(connection) == [A]
+
+
+def forget_before(connection: Connection, when: datetime, limit: int) -> int:
+    return queries.forget_documents(connection, queries.due_documents(connection, when, {}, limit).due)
+
+
+def forget_jobs_before(connection: Connection, when: datetime, limit: int) -> int:
+    return queries.forget_jobs(connection, queries.due_jobs(connection, when, (), limit).due)
 
 
 def end_job(connection: Connection, task_id: str, state: EndState, days: int) -> None:
@@ -694,10 +702,10 @@ def test_jobs_that_ended_before_then_are_forgotten_oldest_first_and_open_ones_ne
     queries.reopen_job(connection, task_id="reopened")
     start(connection, "started")
     age_job(connection, "started", 1e9)
-    assert queries.forget_jobs_before(connection, days_ago(30), 2) == 2
+    assert forget_jobs_before(connection, days_ago(30), 2) == 2
     assert jobs(connection) == ["new", "old", "reopened", "started"]
-    assert queries.forget_jobs_before(connection, days_ago(30), 2) == 1
-    assert queries.forget_jobs_before(connection, days_ago(30), 2) == 0
+    assert forget_jobs_before(connection, days_ago(30), 2) == 1
+    assert forget_jobs_before(connection, days_ago(30), 2) == 0
     assert jobs(connection) == ["new", "reopened", "started"]
 
 
@@ -712,7 +720,7 @@ def test_a_forgotten_job_takes_its_results_and_its_run_along_and_leaves_the_chec
     promote(connection, made)
     queries.finish_run(connection, run.id, state="promoted", fingerprint=B, result={})
     end_job(connection, "t", "succeeded", 80)
-    assert queries.forget_jobs_before(connection, days_ago(30), 10) == 2
+    assert forget_jobs_before(connection, days_ago(30), 10) == 2
     assert queries.get_run(connection, run.id) is None
     assert queries.get_classification(connection, "classification a 80") is None
     assert documents(connection) == [A]
