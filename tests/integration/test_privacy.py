@@ -97,6 +97,13 @@ class Desk:
             )
             return "\n".join(repr(row) for table in named for row in connection.execute(text(f"TABLE {table}")))
 
+    def waiting(self, task_id: str) -> dict[str, Any]:
+        """The result that waits for a task's caller."""
+        kept = self.redis.get(f"{self.settings.broker.key_prefix}celery-task-meta-{task_id}")
+        assert isinstance(kept, bytes)
+        found: dict[str, Any] = json.loads(kept)["result"]
+        return found
+
     def in_redis(self) -> str:
         """Every key with what it holds."""
         read: dict[bytes, Callable[[bytes], Any]] = {
@@ -199,7 +206,8 @@ def test_no_log_event_or_error_holds_what_stands_in_documents_and_requests(desk:
             lambda: {event["uuid"] for event in desk.heard if event["type"] == "task-failed"} >= set(refused[-3:]),
             "events of what was refused",
         )
-    failures = [desk.redis.get(f"{desk.settings.broker.key_prefix}celery-task-meta-{task_id}") for task_id in refused]
+    key = f"{desk.settings.broker.key_prefix}celery-task-meta-"
+    failures = [desk.redis.get(key + task_id) for task_id in refused]
     assert all(failures)
     assert len(desk.node.lines("job ended")) >= len(refused) + 4
     with transaction(desk.database) as connection:
@@ -256,7 +264,7 @@ def test_a_case_that_is_forgotten_is_nowhere_and_what_is_not_of_it_stays(
     assert erased["kept"] == [shared["document"]["document_id"]]
     assert erased["at_work"] == []
     counts = erased["counts"]
-    assert (counts["documents"], counts["classifications"], counts["inquiries"], counts["labels"]) == (2, 5, 1, 2)
+    assert (counts["documents"], counts["classifications"], counts["inquiries"], counts["labels"]) == (2, 4, 1, 2)
     # One of them is a part of a message about many.
     assert (counts["jobs"], counts["results"]) == (len(of_case) + 1, len(of_case) + 1)
     assert counts["log_lines"] >= len(of_case)
@@ -266,12 +274,37 @@ def test_a_case_that_is_forgotten_is_nowhere_and_what_is_not_of_it_stays(
 
     # What others sent is there, and is had once more.
     assert own.id in places["rows"]
-    assert other.get(PATIENCE).external_id == OTHER
-    gone, kept = many.get(PATIENCE).outcomes
-    assert gone.error
-    assert gone.error.code == "forgotten"
-    assert kept.result
+    assert desk.waiting(other.id)["external_id"] == OTHER
+    gone, kept = desk.waiting(many.id)["outcomes"]
+    assert (gone["result"], gone["error"]["code"], kept["error"]) == (None, "forgotten", None)
+    assert kept["result"]["document"]["document_id"] == desk.waiting(own.id)["document"]["document_id"]
     assert client.classify(alien.as_uri(), external_id=OTHER).get(PATIENCE).cached
     assert client.classify(common.as_uri()).get(PATIENCE).cached
     # As is the case itself, should it be sent anew.
     assert not client.classify(paper.as_uri(), external_id=CASE).get(PATIENCE).cached
+
+
+def test_a_request_that_a_node_keeps_in_mind_until_its_time_is_dropped_without_a_trace(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case, paper = f"case-{uuid.uuid4().hex}", desk.file()
+    unacked = f"{desk.settings.broker.key_prefix}unacked"
+    sent = desk.client._app.send_task(
+        "docintake.classify",
+        kwargs={"document": paper.as_uri(), "external_id": case},
+        queue="classify",
+        countdown=4,
+        argsrepr="",
+        kwargsrepr="",
+    )
+    wait_until(lambda: desk.redis.hlen(unacked), "the node has it in mind")
+    erased = desk.forget(monkeypatch, "--external-id", case)
+    assert erased["counts"]["messages"] == 1
+    # A node would have done it by the time that one comes which was sent to it later for later.
+    later = desk.client._app.send_task(
+        "docintake.classify", kwargs={"document": desk.file().as_uri()}, queue="classify", countdown=5
+    )
+    later.get(timeout=PATIENCE)
+    wait_until(lambda: not desk.redis.hlen(unacked), "the acknowledgement")
+    places = {"rows": desk.rows(), "redis": desk.in_redis(), "files": desk.in_files()}
+    assert [(where, what) for where, found in places.items() for what in (case, sent.id) if what in found] == []
