@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any, Final
 
@@ -90,7 +91,7 @@ class Mail:
                 pipe.eval(_SWAP, 1, message.key, message.tag, message.raw, message.rest)
             else:
                 pipe.hdel(message.key, message.tag)
-                pipe.zrem(self._unacked()[1], message.tag)
+                pipe.zrem(self._unacked[1], message.tag)
             pipe.execute()
 
     def erase_result(self, result: Result) -> None:
@@ -121,7 +122,7 @@ class Mail:
                         yield Message(task_id, key, raw, None, rest)
 
     def _held(self, case: Case) -> Iterator[Message]:
-        key, _ = self._unacked()
+        key, _ = self._unacked
         for tag, raw in self._redis.hscan_iter(key, count=_CHUNK):
             whole: Any = _json(raw)
             message, *where = whole if isinstance(whole, list) and whole else [None]
@@ -135,6 +136,7 @@ class Mail:
             names = (name for queue in sorted(set(QUEUES.values())) for name in channel._lists(self._redis, queue))
             return [f"{channel.global_keyprefix}{name}" for name in names]
 
+    @cached_property
     def _unacked(self) -> tuple[str, str]:
         """Keys of the hash of what is unacknowledged, and of its index."""
         with self._channel() as channel:

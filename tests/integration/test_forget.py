@@ -97,17 +97,23 @@ class Desk:
             return repr(connection.execute(text(f"TABLE {table}")).all())
 
 
-@pytest.fixture
-def desk(serving: Serving, redis_url: str, tmp_path: Path) -> Iterator[Desk]:
+@pytest.fixture(scope="module")
+def office(serving: Serving, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     prefix = f"{uuid.uuid4().hex}:"
     broker = Broker(url=SecretStr(redis_url), key_prefix=prefix)
     app = make_app(serving.runtime.settings.model_copy(update={"broker": broker}))
-    client = IntakeClient(redis_url, key_prefix=prefix)
+    client, logs = IntakeClient(redis_url, key_prefix=prefix), tmp_path_factory.mktemp("logs")
     with redis.Redis.from_url(redis_url) as store:
-        yield Desk(serving, client, store, prefix, app, Forgetting(serving.database, app, tmp_path), tmp_path)
+        yield Desk(serving, client, store, prefix, app, Forgetting(serving.database, app, logs), logs)
         disconnect(client)
         app.close()
-        store.delete(*store.scan_iter(f"{prefix}*"), "-")
+
+
+@pytest.fixture
+def desk(office: Desk) -> Iterator[Desk]:
+    """Nothing waits at first."""
+    yield office
+    office.redis.delete(*office.redis.scan_iter(f"{office.prefix}*"), "-")
 
 
 def counts(erased: Erased) -> dict[str, int]:
