@@ -51,11 +51,11 @@ def test_without_any_retention_the_command_says_what_to_do(cli: Cli, database: E
 
 
 def test_what_is_old_is_removed_and_counted(cli: Cli, database: Engine, documents: dict[str, str]) -> None:
-    assert "2 documents and 2 jobs would be removed" in cli("purge", "--days", 7, "--dry-run").stdout
+    assert cli("purge", "--days", 7, "--dry-run").stdout.startswith("This would be removed:\n       2 documents")
     assert there(database, documents) == {"letter", "bill", "new"}
-    assert "2 documents and 2 jobs were removed" in cli("purge", "--days", 7).stdout
+    assert cli("purge", "--days", 7).stdout.startswith("Removed:\n       2 documents")
     assert there(database, documents) == {"new"}
-    assert "0 documents and 0 jobs were removed" in cli("purge", "--days", 7).stdout
+    assert cli("purge", "--days", 7).stdout.startswith("Removed:\n       0 documents")
 
 
 def test_one_class_is_removed_by_days_of_its_own_and_the_others_stay(
@@ -75,6 +75,6 @@ def test_days_of_the_settings_are_those_of_the_command(
     monkeypatch.setenv("DOCINTAKE_RETENTION__DAYS", "20")
     monkeypatch.setenv("DOCINTAKE_RETENTION__CLASSES", '{"letter": 3650}')
     printed = cli("purge").stdout
-    assert "1 documents and 1 jobs were removed" in printed
+    assert printed.startswith("Removed:\n       1 documents")
     assert "letter: not used since" in printed
     assert there(database, documents) == {"letter", "new"}

@@ -56,10 +56,11 @@ def _print(removed: "Removed", terms: "Terms", dry_run: bool) -> None:
     from rich.markup import escape
 
     out = console()
-    verb = "would be removed" if dry_run else "were removed"
-    out.print(f"[bold]{removed.documents:,}[/] documents and [bold]{removed.jobs:,}[/] jobs {verb}.")
+    out.print(f"[bold]{'This would be removed' if dry_run else 'Removed'}:[/]")
+    out.print(f"  {removed.documents:>6,} documents with all that is known of them")
+    out.print(f"  {removed.jobs:>6,} jobs")
     for name, before in sorted(terms.classes.items()):
-        out.print(f"  {escape(name)}: not used since {before:%Y-%m-%d %H:%M} UTC")
+        out.print(f"[dim]{escape(name)}: not used since {before:%Y-%m-%d %H:%M} UTC[/]")
     if terms.others is not None:
         others = "all others" if terms.classes else "documents"
-        out.print(f"  {others}: not used since {terms.others:%Y-%m-%d %H:%M} UTC; and jobs that ended before then")
+        out.print(f"[dim]{others}: not used since {terms.others:%Y-%m-%d %H:%M} UTC; jobs: ended before[/]")
