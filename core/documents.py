@@ -22,7 +22,8 @@ Result = TypeVar("Result")
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=://)|file(?=:)", re.IGNORECASE)
 _SCHEMED: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:[/\\]", re.IGNORECASE)
-_LOGIN: Final = re.compile(r"(?<=[/\\]{2})[^/?#\\]*@")
+_LOGIN: Final = re.compile(r"(?:^|(?<=[/\\]{2}))[^/?#\\]*@")
+_SIGNED: Final = re.compile(r"[?#].*", re.DOTALL)
 _CHUNK: Final = 1024 * 1024
 
 
@@ -303,8 +304,8 @@ def _not_allowed(uri: str) -> RejectedInput:
 
 
 def _shown(uri: str | None) -> str:
-    """The URI as it may stand in a message: logins stand before the host, and signatures after the question mark."""
+    """The URI as it may stand in a message: logins stand before the host, signatures and tokens after the path."""
     if uri is None:
         return "the inline document"
     bare = _LOGIN.sub("", uri)
-    return repr(bare.split("?")[0][-300:]) if _SCHEMED.match(uri) else repr(bare[-300:])
+    return repr((_SIGNED.sub("", bare) if _SCHEMED.match(uri) else bare)[-300:])

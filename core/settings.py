@@ -243,15 +243,23 @@ class Schedule(Section):
     retrain: Cron = Field(default="30 2 * * *", description="Learn from the labels that have come in.")
     class_sets: tuple[str, ...] = Field(default=(), description="Those that are retrained; none: the default set.")
     reap: float = Field(default=30, gt=0, description="Seconds between looks for runs whose trainer died.")
-    purge: Cron = Field(default="15 3 * * *", description="Remove what is older than `retention.days`.")
+    purge: Cron = Field(default="15 3 * * *", description="Remove what is older than `retention` allows.")
 
 
 class Retention(Section):
+    """How long what is known of documents is kept. A document's class is what a person last said that it is, in
+    whatever class set, else what it was last classified as.
+    """
+
     days: int | None = Field(
         default=None,
         ge=1,
         description="Days after which documents that nobody asked about any more are removed with all that is known "
         "of them, labels included, and so are ended jobs; none: they are kept for ever.",
+    )
+    classes: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict,
+        description="Class → days for its documents in place of `days`, be it fewer or more: `payslip: 30`.",
     )
 
 

@@ -69,6 +69,8 @@ class Document(Base):
         CheckConstraint("page_count >= 1", name="page_count"),
         CheckConstraint("size >= 0", name="size"),
         Index("documents_created_at", "created_at"),
+        # Hashed: a URI may be longer than what other indexes take.
+        Index("documents_uri", "uri", postgresql_using="hash"),
     )
 
     sha256: Mapped[str] = mapped_column(primary_key=True)
@@ -202,6 +204,10 @@ class Job(Base):
         Index("jobs_received_at", "received_at"),
         Index("jobs_finished_at", "finished_at"),
         Index("jobs_external_id", "external_id", postgresql_where=text("external_id IS NOT NULL")),
+        # By what a request names a case is found again that is to be forgotten.
+        Index("jobs_document_uri", text("(request #>> '{document,uri}')"), postgresql_using="hash"),
+        Index("jobs_document_id", text("(request #>> '{document,document_id}')"), postgresql_using="hash"),
+        Index("jobs_corrects", text("(request ->> 'task_id')"), postgresql_using="hash"),
     )
 
     task_id: Mapped[str] = mapped_column(primary_key=True)
@@ -255,6 +261,7 @@ class Correction(Base):
     __table_args__ = (
         Index("corrections_class_set", "class_set", "id"),
         Index("corrections_sha256", "sha256"),
+        Index("corrections_task_id", "task_id", postgresql_using="hash"),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)

@@ -12,9 +12,12 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Protocol, TypeVar, get_args
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
+    DateTime,
     Row,
     Select,
+    and_,
     any_,
     case,
     delete,
@@ -22,8 +25,12 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    or_,
     select,
     text,
+    true,
+    tuple_,
+    union,
     update,
 )
 from sqlalchemy.dialects.postgresql import distinct_on
@@ -37,6 +44,12 @@ from db.models import CheckpointState, EndState, JobState, OpenState, RunEnd, Ru
 _OPEN: Final = get_args(OpenState)
 _CHUNK: Final = 200
 """Rows that come at a time where a function streams."""
+_RESULTS: Final[tuple[Any, ...]] = (models.Classification, models.Inquiry)
+"""Of tasks, about a document each."""
+_PLACE: Final = models.Job.request["document", "uri"].astext
+_NAMED: Final = models.Job.request["document", "document_id"].astext
+_CORRECTED: Final = models.Job.request["task_id"].astext
+"""What a request says of its document, and which task it corrects; each has an index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -1209,45 +1222,262 @@ def get_inquiry(connection: Connection, task_id: str) -> dict[str, Any] | None:
     return connection.execute(statement).scalar_one_or_none()
 
 
+# What is known of a case
+
+
+def tasks_for(connection: Connection, external_id: str) -> set[str]:
+    """Ids of the tasks that were sent for a back office's id."""
+    return set(connection.execute(select(models.Job.task_id).where(models.Job.external_id == external_id)).scalars())
+
+
+def tasks_about(connection: Connection, hashes: Collection[str]) -> set[str]:
+    """Ids of the tasks that have a result about one of the documents."""
+    found = union(
+        *(select(result.task_id).where(result.sha256.in_(hashes)) for result in _RESULTS),
+        select(models.Correction.correction_task_id).where(models.Correction.sha256.in_(hashes)),
+    )
+    return set(connection.execute(found).scalars())
+
+
+def tasks_naming(
+    connection: Connection, hashes: Collection[str], places: Collection[str], task_ids: Collection[str]
+) -> set[str]:
+    """Ids of the tasks whose requests name one of the documents, or correct one of the tasks; and of those that name
+    one of the places and have no result.
+    """
+    job = models.Job
+    has_result = or_(
+        *(exists().where(result.task_id == job.task_id) for result in _RESULTS),
+        exists().where(models.Correction.correction_task_id == job.task_id),
+    )
+    named = (_NAMED.in_(hashes), and_(_PLACE.in_(places), ~has_result), _CORRECTED.in_(task_ids))
+    # One after the other, each by its own index.
+    found = union(*(select(job.task_id).where(how) for how in named))
+    return set(connection.execute(found).scalars())
+
+
+def documents_about(connection: Connection, task_ids: Collection[str]) -> set[str]:
+    """The documents that these tasks have results about or name; and those that they named the place of, when nobody
+    has a result about such a document.
+    """
+    document, job = models.Document, models.Job
+    places = select(_PLACE).where(job.task_id.in_(task_ids), _PLACE.is_not(None))
+    named = select(_NAMED).where(job.task_id.in_(task_ids), _NAMED.is_not(None))
+    nobody = [~exists().where(result.sha256 == document.sha256) for result in (*_RESULTS, models.Correction)]
+    found = union(
+        *(select(result.sha256).where(result.task_id.in_(task_ids)) for result in _RESULTS),
+        select(models.Correction.sha256).where(models.Correction.correction_task_id.in_(task_ids)),
+        select(document.sha256).where(document.sha256.in_(named)),
+        select(document.sha256).where(document.uri.in_(places), *nobody),
+    )
+    return set(connection.execute(found).scalars())
+
+
+def documents_of_others(connection: Connection, hashes: Collection[str], external_id: str) -> set[str]:
+    """Those of the documents that tasks for another id of a back office have results about."""
+    found = union(
+        *(
+            select(result.sha256).where(result.sha256.in_(hashes), result.external_id != external_id)
+            for result in _RESULTS
+        )
+    )
+    return set(connection.execute(found).scalars())
+
+
+def places_of(connection: Connection, hashes: Collection[str]) -> set[str]:
+    """Where the documents are fetched from; a place that other documents were found at as well is none of theirs."""
+    document, other = models.Document, aliased(models.Document)
+    shared = exists().where(other.uri == document.uri, other.sha256.not_in(hashes))
+    found = select(document.uri).where(document.sha256.in_(hashes), document.uri.is_not(None), ~shared)
+    return {place for place in connection.execute(found).scalars() if place is not None}
+
+
+def tasks_among(connection: Connection, task_ids: Collection[str]) -> dict[str, tuple[str, JobState]]:
+    """Task id → task and state, of those that have a job."""
+    job = models.Job
+    rows = connection.execute(select(job.task_id, job.task, job.state).where(job.task_id.in_(task_ids)))
+    return {row.task_id: (row.task, row.state) for row in rows}
+
+
+def checkpoints_since_labels(connection: Connection, hashes: Collection[str]) -> list[int]:
+    """The checkpoints of a class set that were made after a person said what one of the documents is in that set."""
+    said = exists().where(
+        models.Correction.sha256.in_(hashes),
+        models.Correction.class_set == models.Checkpoint.class_set,
+        models.Correction.created_at <= models.Checkpoint.created_at,
+    )
+    found = select(models.Checkpoint.id).where(said).order_by(models.Checkpoint.id)
+    return list(connection.execute(found).scalars())
+
+
+def count_rows(connection: Connection, hashes: Collection[str], task_ids: Collection[str]) -> dict[str, int]:
+    """How many rows there are of these documents and tasks, by kind."""
+    correction = models.Correction
+
+    def about(model: Any) -> Any:
+        return model.sha256.in_(hashes)
+
+    def about_or_of(model: Any) -> Any:
+        return or_(about(model), model.task_id.in_(task_ids))
+
+    kinds: dict[str, tuple[type[models.Base], Any]] = {
+        "documents": (models.Document, about(models.Document)),
+        "pages": (models.Page, about(models.Page)),
+        "features": (models.Feature, about(models.Feature)),
+        "answers": (models.Answer, about(models.Answer)),
+        "classifications": (models.Classification, about_or_of(models.Classification)),
+        "inquiries": (models.Inquiry, about_or_of(models.Inquiry)),
+        "labels": (correction, or_(about_or_of(correction), correction.correction_task_id.in_(task_ids))),
+        "jobs": (models.Job, models.Job.task_id.in_(task_ids)),
+    }
+    counts = (
+        select(func.count()).select_from(model).where(which).scalar_subquery().label(kind)
+        for kind, (model, which) in kinds.items()
+    )
+    return dict(connection.execute(select(*counts)).one()._mapping)
+
+
 # Forgetting
 
 
-def forget_before(connection: Connection, when: datetime, limit: int) -> int:
-    """Delete up to `limit` documents that were last used before `when`, oldest first, with all that was made of them;
-    returns how many.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at what is old: the keys of those rows that are due, and where the next look begins; None: nowhere."""
 
-    Being seen first, classified, asked about and corrected are uses. A document that a transaction is just adding to
-    is left for the next time.
+    due: list[str]
+    end: tuple[datetime, str] | None
+
+
+def due_documents(
+    connection: Connection,
+    when: datetime | None,
+    classes: Mapping[str, datetime],
+    limit: int,
+    after: tuple[datetime, str] | None = None,
+) -> Look:
+    """Look at up to `limit` documents, oldest first: those are due that were last used before `when`, or before what
+    `classes` says of their class. None: documents of other classes never are.
+
+    Being seen first, classified, asked about and corrected are uses. A document is of the class that its newest
+    correction says, in whatever class set, and without any of the one that its newest classification says. Documents
+    are locked until the transaction ends; one that a transaction is just adding to is left for the next time.
     """
-    old = (
-        select(models.Document.sha256)
+    latest = max([*classes.values(), *([] if when is None else [when])])
+    looked_at = _look_at(models.Document.sha256, models.Document.created_at, latest, limit, after).cte("looked_at")
+    default = literal(when, DateTime(timezone=True))
+    since = case(dict(classes), value=_class_of(looked_at.c.sha256), else_=default) if classes else default
+    # Worked out once a document.
+    aged = select(looked_at, since.label("since")).cte("aged").prefix_with("MATERIALIZED", dialect="postgresql")
+    is_due = and_(
+        aged.c.created_at < aged.c.since,
+        *(
+            ~exists().where(use.sha256 == aged.c.sha256, use.created_at >= aged.c.since)
+            for use in (*_RESULTS, models.Correction)
+        ),
+    )
+    rows = connection.execute(
+        select(aged.c.sha256, aged.c.created_at, is_due.label("is_due")).order_by(aged.c.created_at, aged.c.sha256)
+    )
+    return _look(rows.all())
+
+
+def due_jobs(
+    connection: Connection,
+    when: datetime,
+    classes: Collection[str],
+    limit: int,
+    after: tuple[datetime, str] | None = None,
+) -> Look:
+    """Look at up to `limit` jobs that ended before `when`, oldest first: those are due whose result is about no
+    document of these classes. Such a job goes with its document. Jobs are locked as documents are.
+    """
+    looked_at = _look_at(models.Job.task_id, models.Job.finished_at, when, limit, after).cte("looked_at")
+    is_due = and_(
+        true(),
+        *(
+            ~exists().where(result.task_id == looked_at.c.task_id, _class_of(result.sha256).in_(classes))
+            for result in _RESULTS
+            if classes
+        ),
+    )
+    rows = connection.execute(
+        select(looked_at, is_due.label("is_due")).order_by(looked_at.c.finished_at, looked_at.c.task_id)
+    )
+    return _look(rows.all())
+
+
+def _look_at(key: Any, moment: Any, before: datetime, limit: int, after: tuple[datetime, str] | None) -> Select[Any]:
+    rows = select(key, moment).where(moment < before)
+    if after is not None:
+        rows = rows.where(tuple_(moment, key) > tuple_(literal(after[0]), literal(after[1])))
+    return rows.order_by(moment, key).limit(limit).with_for_update(skip_locked=True)
+
+
+def _look(rows: Sequence[Any]) -> Look:
+    """Of rows (key, moment, whether it is due)."""
+    return Look([row[0] for row in rows if row[2]], (rows[-1][1], rows[-1][0]) if rows else None)
+
+
+def _class_of(sha256: Any) -> ColumnElement[str | None]:
+    correction, said = aliased(models.Correction), aliased(models.Classification)
+    label = select(correction.label).where(correction.sha256 == sha256).order_by(correction.id.desc()).limit(1)
+    prediction = select(said.prediction).where(said.sha256 == sha256).order_by(said.created_at.desc()).limit(1)
+    return func.coalesce(label.scalar_subquery(), prediction.scalar_subquery())
+
+
+def forget_documents(connection: Connection, hashes: Collection[str]) -> int:
+    """Delete documents with all that was made of them, labels included; returns how many. Their jobs stay."""
+    return connection.execute(delete(models.Document).where(models.Document.sha256.in_(hashes))).rowcount
+
+
+def forget_jobs(connection: Connection, task_ids: Collection[str]) -> int:
+    """Delete jobs with their results and training runs; returns how many. Checkpoints stay, without their run."""
+    return connection.execute(delete(models.Job).where(models.Job.task_id.in_(task_ids))).rowcount
+
+
+def forget_corrections(connection: Connection, task_ids: Collection[str]) -> int:
+    """Delete the corrections that these tasks made, and those of what they had said; returns how many."""
+    correction = models.Correction
+    forgotten = connection.execute(
+        delete(correction).where(or_(correction.task_id.in_(task_ids), correction.correction_task_id.in_(task_ids)))
+    )
+    return forgotten.rowcount
+
+
+def forget_places(connection: Connection, hashes: Collection[str], task_ids: Collection[str]) -> None:
+    """Have documents that these tasks were about be fetched from where the newest other task about them found them;
+    from nowhere, if none did.
+    """
+    document, job = models.Document, models.Job
+    own = select(_PLACE).where(job.task_id.in_(task_ids), _PLACE.is_not(None))
+    other = (
+        select(_PLACE)
         .where(
-            models.Document.created_at < when,
-            *(
-                ~exists().where(use.sha256 == models.Document.sha256, use.created_at >= when)
-                for use in (models.Classification, models.Inquiry, models.Correction)
+            _PLACE.is_not(None),
+            job.task_id.not_in(task_ids),
+            or_(
+                *(
+                    exists().where(result.task_id == job.task_id, result.sha256 == document.sha256)
+                    for result in _RESULTS
+                )
             ),
         )
-        .order_by(models.Document.created_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("old")  # evaluated once: a subquery might be run again and take more than the limit
+        .order_by(job.received_at.desc())
+        .limit(1)
+        .scalar_subquery()
+        .correlate(document)
     )
-    forgotten = connection.execute(delete(models.Document).where(models.Document.sha256.in_(select(old.c.sha256))))
-    return forgotten.rowcount
+    connection.execute(update(document).where(document.sha256.in_(hashes), document.uri.in_(own)).values(uri=other))
 
 
-def forget_jobs_before(connection: Connection, when: datetime, limit: int) -> int:
-    """Delete up to `limit` jobs that ended before `when`, oldest first, with their results and training runs; returns
-    how many. Checkpoints stay, without their run.
-    """
-    old = (
-        select(models.Job.task_id)
-        .where(models.Job.finished_at < when)
-        .order_by(models.Job.finished_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("old")
+def redact_errors(connection: Connection, hashes: Collection[str]) -> list[str]:
+    """Take documents' ids, one at least, out of what jobs' errors say, which may list them; returns the jobs' ids."""
+    job = models.Job
+    listed = "|".join(hashes)
+    changed = connection.execute(
+        update(job)
+        .where(job.state != "succeeded", job.error_message.regexp_match(listed))
+        .values(error_message=job.error_message.regexp_replace(listed, "...", flags="g"))
+        .returning(job.task_id)
     )
-    forgotten = connection.execute(delete(models.Job).where(models.Job.task_id.in_(select(old.c.task_id))))
-    return forgotten.rowcount
+    return list(changed.scalars())

@@ -20,6 +20,7 @@ from core.errors import ModelFailure, RejectedInput, TransientFailure
 from core.settings import Settings
 from worker import job, metrics, trainer
 from worker.embedded import locate
+from worker.forgotten import is_forgotten
 from worker.reaper import REAP, reap
 from worker.retention import PURGE, purge
 from worker.runtime import Runtime
@@ -160,6 +161,14 @@ class DiscreetRequest(Request):  # type: ignore[misc] # Celery has no types
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._argsrepr = self._kwargsrepr = ""
+
+    def revoked(self) -> bool:
+        if not is_forgotten(self.id):
+            return bool(super().revoked())
+        # Not even that it was.
+        self._ignore_result = True
+        self._announce_revoked("forgotten", False, None, False)
+        return True
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
         if soft:

@@ -126,13 +126,19 @@ def _validate(kind: Kind[RequestT], payload: Mapping[str, Any]) -> tuple[Request
         return kind.request.model_validate(payload), RejectedInput("bad_request", "")
     except ValidationError as error:
         faults = [
-            f"{'.'.join(_shown(part) for part in fault['loc']) or 'request'}: {fault['msg']}"
+            f"{_field(fault['loc'])}: {fault['msg']}"
             for fault in error.errors(include_input=False, include_url=False)
         ]
         more = f"; and {len(faults) - _FAULTS} more" if len(faults) > _FAULTS else ""
         return None, RejectedInput(
             "bad_request", f"this is no {kind.name} request: {'; '.join(faults[:_FAULTS])}{more}"
         )
+
+
+def _field(place: tuple[str | int, ...]) -> str:
+    # What classes are called that came along is the caller's own affair.
+    parts = place[:1] if place[:1] == ("classes",) else place
+    return ".".join(map(_shown, parts)) or "request"
 
 
 def _shown(name: str | int) -> str:

@@ -45,14 +45,18 @@ local function take(list)
         end
     end
     local tenant = redis.call('RPOP', turns)
-    if not tenant then
-        return false
+    while tenant do
+        local item = redis.call('RPOP', own .. tenant)
+        if redis.call('EXISTS', own .. tenant) == 1 then
+            redis.call('LPUSH', turns, tenant)
+        end
+        -- What a tenant had left may have been erased.
+        if item then
+            return item
+        end
+        tenant = redis.call('RPOP', turns)
     end
-    local item = redis.call('RPOP', own .. tenant)
-    if redis.call('EXISTS', own .. tenant) == 1 then
-        redis.call('LPUSH', turns, tenant)
-    end
-    return item
+    return false
 end
 
 local function note(item)

@@ -61,7 +61,7 @@ class Wire(BaseModel):
         return value
 
 
-_LOGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[/\\]{2}[^/?#\\]*@")
+_LOGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:[/\\]{2}|[^/?#\\]*:)[^/?#\\]*@")
 
 
 def _without_login(value: str) -> str:

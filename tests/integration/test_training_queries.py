@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -637,9 +637,9 @@ def test_a_document_is_forgotten_when_it_was_last_used_before_then(connection: C
     use(connection, kind, B, 80)
     use(connection, kind, B, 10)
     use(connection, kind, C, 30)
-    assert queries.forget_before(connection, days_ago(30), 10) == 2
+    assert forget_before(connection, days_ago(30), 10) == 2
     assert documents(connection) == [B, C, E]
-    assert queries.forget_before(connection, days_ago(30), 10) == 0
+    assert forget_before(connection, days_ago(30), 10) == 0
 
 
 def test_what_was_made_of_a_forgotten_document_goes_with_it_and_its_jobs_stay(connection: Connection) -> None:
@@ -647,7 +647,7 @@ def test_what_was_made_of_a_forgotten_document_goes_with_it_and_its_jobs_stay(co
     for kind in ("classification", "inquiry", "correction"):
         use(connection, kind, A, 80)
     queries.put_features(connection, A, "e", {1: b"x"})
-    assert queries.forget_before(connection, days_ago(30), 10) == 1
+    assert forget_before(connection, days_ago(30), 10) == 1
     for model in (models.Classification, models.Inquiry, models.Correction, models.Feature):
         assert connection.execute(select(func.count()).select_from(model)).scalar_one() == 0
     assert queries.count_jobs(connection)["started"] == 2
@@ -656,9 +656,9 @@ def test_what_was_made_of_a_forgotten_document_goes_with_it_and_its_jobs_stay(co
 def test_documents_are_forgotten_oldest_first_up_to_the_limit(connection: Connection) -> None:
     for sha256, days in ((A, 60), (B, 90), (C, 70), (D, 80)):
         seen(connection, sha256, days)
-    assert queries.forget_before(connection, days_ago(30), 3) == 3
+    assert forget_before(connection, days_ago(30), 3) == 3
     assert documents(connection) == [A]
-    assert queries.forget_before(connection, days_ago(30), 3) == 1
+    assert forget_before(connection, days_ago(30), 3) == 1
 
 
 def test_a_document_that_is_just_being_added_to_is_left_and_nobody_waits(database: Engine) -> None:
@@ -668,9 +668,17 @@ def test_a_document_that_is_just_being_added_to_is_left_and_nobody_waits(databas
     with transaction(database) as adding:
         queries.put_features(adding, A, "e", {1: b"x"})
         with transaction(database) as forgetting:
-            assert queries.forget_before(forgetting, days_ago(30), 10) == 1
+            assert forget_before(forgetting, days_ago(30), 10) == 1
     with transaction(database) as connection:
         assert documents(connection) == [A]
+
+
+def forget_before(connection: Connection, when: datetime, limit: int) -> int:
+    return queries.forget_documents(connection, queries.due_documents(connection, when, {}, limit).due)
+
+
+def forget_jobs_before(connection: Connection, when: datetime, limit: int) -> int:
+    return queries.forget_jobs(connection, queries.due_jobs(connection, when, (), limit).due)
 
 
 def end_job(connection: Connection, task_id: str, state: EndState, days: int) -> None:
@@ -694,10 +702,10 @@ def test_jobs_that_ended_before_then_are_forgotten_oldest_first_and_open_ones_ne
     queries.reopen_job(connection, task_id="reopened")
     start(connection, "started")
     age_job(connection, "started", 1e9)
-    assert queries.forget_jobs_before(connection, days_ago(30), 2) == 2
+    assert forget_jobs_before(connection, days_ago(30), 2) == 2
     assert jobs(connection) == ["new", "old", "reopened", "started"]
-    assert queries.forget_jobs_before(connection, days_ago(30), 2) == 1
-    assert queries.forget_jobs_before(connection, days_ago(30), 2) == 0
+    assert forget_jobs_before(connection, days_ago(30), 2) == 1
+    assert forget_jobs_before(connection, days_ago(30), 2) == 0
     assert jobs(connection) == ["new", "reopened", "started"]
 
 
@@ -712,10 +720,113 @@ def test_a_forgotten_job_takes_its_results_and_its_run_along_and_leaves_the_chec
     promote(connection, made)
     queries.finish_run(connection, run.id, state="promoted", fingerprint=B, result={})
     end_job(connection, "t", "succeeded", 80)
-    assert queries.forget_jobs_before(connection, days_ago(30), 10) == 2
+    assert forget_jobs_before(connection, days_ago(30), 10) == 2
     assert queries.get_run(connection, run.id) is None
     assert queries.get_classification(connection, "classification a 80") is None
     assert documents(connection) == [A]
     kept = queries.get_checkpoint(connection, made)
     assert kept is not None
     assert (kept.run_id, kept.state, kept.fingerprint) == (None, "active", B)
+
+
+def classified(connection: Connection, sha256: str, days: int, prediction: str | None) -> None:
+    use(connection, "classification", sha256, days)
+    connection.execute(
+        update(models.Classification)
+        .where(models.Classification.task_id == f"classification {sha256[0]} {days}")
+        .values(prediction=prediction)
+    )
+
+
+def labelled(connection: Connection, sha256: str, days: int, label: str, class_set: str = "intake") -> None:
+    use(connection, "correction", sha256, days)
+    connection.execute(
+        update(models.Correction)
+        .where(models.Correction.correction_task_id == f"correction {sha256[0]} {days}")
+        .values(label=label, class_set=class_set)
+    )
+
+
+def test_a_document_goes_by_its_newest_label_else_by_its_newest_prediction(connection: Connection) -> None:
+    for sha256 in (A, B, C, D, E):
+        seen(connection, sha256, 90)
+    classified(connection, A, 80, "letter")
+    classified(connection, A, 70, "payslip")
+    classified(connection, B, 80, "payslip")
+    classified(connection, B, 70, "letter")
+    classified(connection, C, 60, "letter")
+    labelled(connection, C, 80, "payslip", "other")
+    labelled(connection, D, 80, "payslip")
+    labelled(connection, D, 70, "letter")
+    classified(connection, D, 60, "payslip")
+    classified(connection, E, 80, "payslip")
+    classified(connection, E, 20, "payslip")
+    assert queries.due_documents(connection, None, {"payslip": days_ago(30)}, 10).due == [A, C]
+    assert queries.due_documents(connection, None, {"payslip": days_ago(65)}, 10).due == [A]
+    # Fewer days than others, or more.
+    assert queries.due_documents(connection, days_ago(75), {"payslip": days_ago(10)}, 10).due == [A, C, E]
+    assert queries.due_documents(connection, days_ago(30), {"payslip": days_ago(365)}, 10).due == [B, D]
+
+
+def test_a_document_of_no_class_goes_as_those_without_days_of_their_own(connection: Connection) -> None:
+    seen(connection, A, 90)
+    seen(connection, B, 90)
+    classified(connection, B, 80, None)
+    assert queries.due_documents(connection, days_ago(30), {"payslip": days_ago(365)}, 10).due == [A, B]
+    assert queries.due_documents(connection, None, {"payslip": days_ago(1)}, 10).due == []
+
+
+def test_a_look_goes_on_behind_what_stays(connection: Connection) -> None:
+    for sha256, days in ((A, 90), (B, 90), (C, 80), (D, 70), (E, 60)):
+        seen(connection, sha256, days)
+    for sha256 in (A, B, C):
+        labelled(connection, sha256, 5, "letter")
+    looks = [queries.due_documents(connection, days_ago(30), {}, 2)]
+    while (end := looks[-1].end) is not None:
+        looks.append(queries.due_documents(connection, days_ago(30), {}, 2, end))
+    assert [look.due for look in looks] == [[], [D], [E], []]
+
+
+def test_jobs_about_documents_of_a_class_with_days_of_its_own_stay_for_their_documents(
+    connection: Connection,
+) -> None:
+    seen(connection, A, 90)
+    seen(connection, B, 90)
+    classified(connection, A, 80, "payslip")
+    classified(connection, B, 80, "letter")
+    for sha256 in (A, B):
+        use(connection, "inquiry", sha256, 80)
+    for job in jobs(connection):
+        end_job(connection, job, "succeeded", 80)
+    end_job(connection, "refused", "rejected", 80)
+    look = queries.due_jobs(connection, days_ago(30), ["payslip"], 2)
+    rest = queries.due_jobs(connection, days_ago(30), ["payslip"], 10, look.end)
+    assert sorted(look.due + rest.due) == ["classification b 80", "inquiry b 80", "refused"]
+    assert queries.tasks_about(connection, [A]) == {"classification a 80", "inquiry a 80"}
+
+
+@pytest.mark.parametrize(
+    ("index", "find"),
+    [
+        ("jobs_document_uri", lambda connection: queries.tasks_naming(connection, [], ["file:///x"], [])),
+        ("jobs_document_id", lambda connection: queries.tasks_naming(connection, [A, B], [], [])),
+        ("jobs_corrects", lambda connection: queries.tasks_naming(connection, [], [], ["t", "u"])),
+        ("documents_uri", lambda connection: queries.documents_about(connection, ["t"])),
+        ("documents_uri", lambda connection: queries.places_of(connection, [A])),
+        ("corrections_task_id", lambda connection: queries.forget_corrections(connection, ["t"])),
+    ],
+)
+def test_what_is_to_be_forgotten_is_found_by_an_index(
+    connection: Connection, index: str, find: Callable[[Connection], object]
+) -> None:
+    place = "file:///x"
+    queries.put_document(connection, sha256=A, media_type="image/png", page_count=1, size=1, uri=place)
+    queries.start_job(
+        connection, task_id="t", task=RETRAIN, request={"document": {"uri": place}}, external_id=None, node=None
+    )
+    # Small tables are read whole where that may be.
+    connection.execute(text("SET LOCAL enable_seqscan = off"))
+    count = text("SELECT pg_stat_get_xact_numscans(CAST(:index AS regclass))")
+    before = connection.execute(count, {"index": index}).scalar_one()
+    find(connection)
+    assert connection.execute(count, {"index": index}).scalar_one() > before

@@ -168,6 +168,18 @@ def test_tenants_take_turns_however_much_one_of_them_sent_first(
     assert [key for key in store.scan_iter(f"{prefix}*") if "tenant" in key] == []
 
 
+def test_a_tenant_whose_messages_were_erased_keeps_nobody_waiting(
+    connect: Connect, store: "redis.Redis", prefix: str
+) -> None:
+    send(connect(), "gone 1", "gone 2", headers={"tenant": "gone"})
+    send(connect(), "there", headers={"tenant": "there"})
+    taker = connect()
+    assert take(taker, 1) == ["gone 1"]
+    (own,) = (key for key in store.scan_iter(f"{prefix}*gone"))
+    store.delete(own)
+    assert take(taker, 1) == ["there"]
+
+
 def test_a_tenant_is_known_by_what_plain_celery_shows_of_its_arguments(connect: Connect) -> None:
     def shown(tenant: str) -> dict[str, str]:
         return {"kwargsrepr": repr({"document": "file:///a", "metadata": {"page": 1, "tenant": tenant}})}

@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from core.errors import IntakeError
-from worker.cli import ask, checkpoints, classes, classify, doctor, evaluate, jobs, models, retrain, serve
+from worker.cli import (
+    ask,
+    checkpoints,
+    classes,
+    classify,
+    doctor,
+    evaluate,
+    forget,
+    jobs,
+    models,
+    purge,
+    retrain,
+    serve,
+)
 from worker.cli.output import errors
 from worker.log import configure_console
 
@@ -42,6 +55,8 @@ app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(models.app, name="models")
+purge.register(app)
+forget.register(app)
 doctor.register(app)
 
 

@@ -1,0 +1,131 @@
+"""A case: a document, or all that a back office sent under one of its own ids, with everything that names it."""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from core.contract import CLASSIFY_MANY
+from core.contract.classify import MANY_LIMIT
+from db import queries
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What belongs to a case by what the database knows.
+
+    `documents` are the ids of its own documents, `places` the URIs that they alone are fetched from, and `shared`
+    those ids of documents that others use as well. `tasks` are the ids of its tasks, of which those that are parts
+    of a message are named `<task id>/<index>`.
+    """
+
+    external_id: str | None
+    documents: frozenset[str]
+    shared: frozenset[str]
+    places: frozenset[str]
+    tasks: frozenset[str]
+
+    @classmethod
+    def of_document(cls, connection: Connection, document_id: str) -> "Case":
+        """Everything about one document, whoever sent it."""
+        return cls._around(connection, None, {document_id}, set(), set())
+
+    @classmethod
+    def of_external_id(cls, connection: Connection, external_id: str) -> "Case":
+        """All tasks that were sent under this id, and everything about those of their documents that nobody sent
+        under another one.
+        """
+        tasks = queries.tasks_for(connection, external_id)
+        documents = queries.documents_about(connection, tasks)
+        shared = queries.documents_of_others(connection, documents, external_id)
+        return cls._around(connection, external_id, documents - shared, shared, tasks)
+
+    @classmethod
+    def _around(
+        cls, connection: Connection, external_id: str | None, documents: set[str], shared: set[str], tasks: set[str]
+    ) -> "Case":
+        places = queries.places_of(connection, documents)
+        tasks = tasks | queries.tasks_about(connection, documents)
+        tasks |= queries.tasks_naming(connection, documents, places, tasks)
+        tasks |= _whole_messages(connection, tasks)
+        return cls(external_id, frozenset(documents), frozenset(shared), frozenset(places), frozenset(tasks))
+
+    def has_request(self, task_id: str, request: Any) -> bool | list[int]:
+        """Whether a message's request belongs to the case; of one about many documents that do not all belong to it,
+        the indexes of those that do.
+        """
+        if not isinstance(request, Mapping):
+            return task_id in self.tasks
+        named = (
+            task_id in self.tasks
+            or self._is_mine(request.get("external_id"))
+            or request.get("task_id") in self.tasks
+            or self._names(request.get("document"))
+        )
+        items = request.get("documents")
+        if named or not isinstance(items, list):
+            return named
+        mine = [index for index, item in enumerate(items) if self._has_item(f"{task_id}/{index}", item)]
+        return mine if 0 < len(mine) < len(items) else bool(mine)
+
+    def has_result(self, task_id: str, result: Any) -> bool | list[int]:
+        """The same of what waits for a task's caller."""
+        if not isinstance(result, Mapping):
+            return task_id in self.tasks
+        outcomes = result.get("outcomes")
+        if task_id in self.tasks or not isinstance(outcomes, list):
+            return task_id in self.tasks or self._tells_of(result)
+        mine = [
+            index
+            for index, outcome in enumerate(outcomes)
+            if f"{task_id}/{index}" in self.tasks
+            or (isinstance(outcome, Mapping) and self._tells_of(outcome.get("result") or {}))
+        ]
+        return mine if 0 < len(mine) < len(outcomes) else bool(mine)
+
+    def _has_item(self, task_id: str, item: Any) -> bool:
+        if isinstance(item, str):
+            return task_id in self.tasks or self._names(item)
+        return self.has_request(task_id, item) is True
+
+    def _tells_of(self, result: Mapping[str, Any]) -> bool:
+        about = result.get("document")
+        document_id = about.get("document_id") if isinstance(about, Mapping) else result.get("document_id")
+        return document_id in self.documents or self._is_mine(result.get("external_id"))
+
+    def _is_mine(self, external_id: Any) -> bool:
+        return external_id is not None and external_id == self.external_id
+
+    def _names(self, document: Any) -> bool:
+        if not isinstance(document, Mapping):
+            return isinstance(document, str) and document in self.places
+        uri, document_id, content = (document.get(name) for name in ("uri", "document_id", "content"))
+        return (
+            (isinstance(uri, str) and uri in self.places)
+            or (isinstance(document_id, str) and document_id in self.documents)
+            or (isinstance(content, str) and _sha256(content) in self.documents)
+        )
+
+
+def _whole_messages(connection: Connection, tasks: set[str]) -> set[str]:
+    """Ids of the tasks about many documents whose parts are all among these."""
+    parents = {task_id.rpartition("/")[0] for task_id in tasks if task_id.rpartition("/")[2].isdecimal()}
+    known = queries.tasks_among(connection, parents)
+    whole = set()
+    for parent, (task, _) in known.items():
+        parts = queries.tasks_among(connection, [f"{parent}/{index}" for index in range(MANY_LIMIT)])
+        if task == CLASSIFY_MANY and parts.keys() <= tasks:
+            whole.add(parent)
+    return whole
+
+
+def _sha256(content: str) -> str | None:
+    """Of what a request holds inline, as core.documents decodes it; None where that is no base64."""
+    try:
+        return hashlib.sha256(base64.b64decode("".join(content.split()), validate=True)).hexdigest()
+    except (binascii.Error, ValueError):
+        return None
