@@ -122,7 +122,7 @@ def become_owner(connection: Connection) -> bool:
 
 
 def lacking(connection: Connection) -> list[str]:
-    """What `docintake_worker` may and this user may not, such as `INSERT on answers`, on the tables that there are."""
+    """What `docintake_worker` may do on the tables that there are and this user may not: `INSERT on answers`."""
     wanted = [(table, right) for table in _tables(connection) for right in _rights(WORKER_MAY[table])]
     found = connection.execute(
         text(

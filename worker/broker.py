@@ -24,17 +24,22 @@ _NEEDED: Final = (
     # To publish, any of them; to subscribe to a pattern, that one to the letter.
     *("PUBLISH &/{db}.celeryev/* 0", "PSUBSCRIBE &/{db}.celeryev/worker.*"),
 )
-"""What kombu, Celery and worker/transport.py send, scripts included; `~` stands before keys and `&` before channels."""
+"""What kombu, Celery and worker/transport.py send, scripts included. Keys begin with `~` here, channels with `&`."""
+
+
+def user_of(connection: redis.Redis) -> str:
+    return connection.connection_pool.connection_kwargs.get("username") or "default"
 
 
 def line_to(connection: redis.Redis) -> str:
     """As whom and over what line one is connected, such as `as node, over TLSv1.3`. Raises redis.RedisError."""
     with _link(connection) as link:
-        who = f"as {link.username or 'default'}"
-        if not isinstance(link, redis.SSLConnection):
-            return f"{who}, not encrypted"
-        unchecked = "" if link.cert_reqs else ", the server's certificate unchecked"
-        return f"{who}, over {link._get_socket().version()}{unchecked}"
+        line = "not encrypted"
+        if isinstance(link, redis.SSLConnection):
+            unchecked = "" if link.cert_reqs else ", the server's certificate unchecked"
+            socket: Any = link._sock
+            line = f"over {socket.version()}{unchecked}"
+    return f"as {user_of(connection)}, {line}"
 
 
 def lacking(connection: redis.Redis, key_prefix: str) -> list[str]:
@@ -57,7 +62,7 @@ def lacking(connection: redis.Redis, key_prefix: str) -> list[str]:
 @contextmanager
 def _link(connection: redis.Redis) -> Iterator[Any]:
     """One connection of its own, closed in the end with whatever it was in the middle of."""
-    link = connection.connection_pool.get_connection()
+    link: Any = connection.connection_pool.get_connection()
     try:
         yield link
     finally:

@@ -204,7 +204,7 @@ def _broker(settings: "Settings") -> str:
             line = broker.line_to(connection)
             lacking = " ".join(broker.lacking(connection, settings.broker.key_prefix))
             if lacking:
-                who = line.partition(",")[0].removeprefix("as ")
+                who = broker.user_of(connection)
                 raise RejectedInput(
                     "broker_refused",
                     f"Redis lets its user {who} not do all that a node does (NOPERM): `ACL SETUSER {who} {lacking}` "
