@@ -39,15 +39,14 @@ def standing(
     admin: Engine, fresh_database: Callable[[], AbstractContextManager[str]]
 ) -> Iterator[tuple[Engine, Engine]]:
     """A worker's engine and a reader's, for tests that change nothing."""
-    with logins(admin, "") as made:
-        with fresh_database() as made.url:
-            owner = make_engine(made.url, statement_timeout=30, pool_size=1)
-            with transaction(owner) as connection:
-                roles.set_up(connection)
-            engines = [make_engine(url, statement_timeout=30, pool_size=1) for url in (made.worker, made.read)]
-            yield engines[0], engines[1]
-            for engine in (owner, *engines):
-                engine.dispose()
+    with logins(admin, "") as made, fresh_database() as made.url:
+        owner = make_engine(made.url, statement_timeout=30, pool_size=1)
+        with transaction(owner) as connection:
+            roles.set_up(connection)
+        engines = [make_engine(url, statement_timeout=30, pool_size=1) for url in (made.worker, made.read)]
+        yield engines[0], engines[1]
+        for engine in (owner, *engines):
+            engine.dispose()
 
 
 @pytest.fixture
@@ -254,22 +253,22 @@ def test_a_node_whose_user_lost_a_right_keeps_its_request(
         queries.start_job(connection, task_id="a", task=CLASSIFY, request={}, external_id=None, node=None)
 
 
+@pytest.mark.usefixtures("standing")
 def test_the_databases_owner_can_set_the_roles_up_without_being_a_superuser(
     admin: Engine, database_url: str, engine_of: Callable[[str], Engine]
 ) -> None:
     with logins(admin, database_url) as users:
-        owner = engine_of(users.make(options="CREATEROLE"))
-        name = owner.url.database
+        owner, superuser = engine_of(users.make(options="CREATEROLE")), engine_of(database_url)
+        name, user = owner.url.database, owner.url.username
         with admin.connect() as connection:
+            connection.execute(text(f"ALTER DATABASE {name} OWNER TO {user}"))
             for role in (roles.MIGRATE, roles.WORKER, roles.READ):
-                connection.execute(text(f"DROP ROLE IF EXISTS {role}"))
-            connection.execute(text(f"ALTER DATABASE {name} OWNER TO {owner.url.username}"))
-        superuser = engine_of(database_url)
+                # As PostgreSQL leaves them to who made them; the roles are the whole server's, and there already.
+                connection.execute(text(f"GRANT {role} TO {user} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE"))
         do(superuser, "DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner")
         for _ in range(2):
             with transaction(owner) as connection:
                 roles.set_up(connection)
             migrations.upgrade(owner)
         assert owners(superuser) == {roles.MIGRATE}
-        do(superuser, f"ALTER DATABASE {name} OWNER TO CURRENT_USER")
-        do(superuser, f"DROP OWNED BY {owner.url.username} CASCADE")
+        do(superuser, f"ALTER DATABASE {name} OWNER TO CURRENT_USER; DROP OWNED BY {user} CASCADE")
