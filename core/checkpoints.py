@@ -1,8 +1,10 @@
 """Checkpoint files: safetensors, with what is to be known of them inside; there as a whole or not at all."""
 
+import errno
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +17,8 @@ from torch import Tensor
 from core.errors import ModelFailure, TransientFailure
 
 _ABOUT: Final = "docintake"
+_LARGEST: Final = 8 * 1024**3
+"""Bytes; more than any checkpoint has, with blocks of the largest encoder in it."""
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
@@ -71,12 +75,16 @@ def _sync(folder: Path) -> None:
 def read(path: Path, sha256: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What `write` put there: tensors on the CPU, and `about`.
 
-    Raises ModelFailure: `checkpoint_missing`; `checkpoint_damaged` where the file is none, or not the one that the
-    hash stands for.
+    Raises ModelFailure: `checkpoint_missing`; `checkpoint_outside` where a link stands in its place;
+    `checkpoint_damaged` where the file is none, or not the one that the hash stands for.
     """
     try:
-        data = path.read_bytes()
+        data = _bytes_of(path)
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ModelFailure(
+                "checkpoint_outside", f"{path} is a link; put the file itself into the store, as it was written"
+            ) from error
         raise ModelFailure(
             "checkpoint_missing",
             f"{path} cannot be read: {error.strerror}; restore it, or serve another checkpoint: "
@@ -92,8 +100,21 @@ def read(path: Path, sha256: str | None = None) -> tuple[dict[str, Tensor], dict
         size = int.from_bytes(data[:8], "little")
         about = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][_ABOUT])
         return safetensors.torch.load(data), about
-    except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, safetensors.SafetensorError) as error:
         raise ModelFailure("checkpoint_damaged", f"{path} is no checkpoint of docintake") from error
+
+
+def _bytes_of(path: Path) -> bytes:
+    """Of a plain file, which is not waited for and no link. Raises OSError, ModelFailure(`checkpoint_damaged`)."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "It is no plain file")
+        if status.st_size > _LARGEST:
+            raise ModelFailure(
+                "checkpoint_damaged", f"{path} has {status.st_size:,} bytes, more than any checkpoint: restore it"
+            )
+        return file.read(status.st_size)
 
 
 def file_in(folder: Path, name: str) -> Path:

@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import parse_qsl, urlsplit
 
 import yaml
 from pydantic import (
@@ -15,6 +16,7 @@ from pydantic import (
     SecretStr,
     StringConstraints,
     ValidationError,
+    model_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
@@ -31,8 +33,43 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Broker(Section):
-    url: SecretStr | None = Field(default=None, description="Redis URL; none: an embedded server is started.")
+class Server(Section):
+    """A server of the operator's, and who we are to it: both stand in its `url`, so that it is never shown."""
+
+    url_file: Path | None = Field(
+        default=None, description="File that the URL stands in, such as `/run/secrets/broker`, if `url` is not set."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _url_of_file(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not values.get("url_file") or values.get("url") is not None:
+            return values
+        try:
+            url = Path(values["url_file"]).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError, TypeError) as error:
+            raise ValueError(f"the file {values['url_file']} cannot be read ({type(error).__name__})") from None
+        if not url:
+            raise ValueError(f"the file {values['url_file']} is empty; it holds the URL and nothing else")
+        return {**values, "url": url}
+
+
+def _redis_url(value: SecretStr) -> SecretStr:
+    parts = urlsplit(value.get_secret_value())
+    encryption = {name: wanted for name, wanted in parse_qsl(parts.query) if name.startswith("ssl_")}
+    if parts.scheme == "redis" and encryption:
+        raise ValueError("`ssl_…` goes with rediss://, which encrypts; redis:// does not")
+    if encryption.get("ssl_cert_reqs", "required") not in ("required", "optional", "none"):
+        raise ValueError("ssl_cert_reqs is `required`, `optional` or `none`")
+    return value
+
+
+class Broker(Server):
+    url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = Field(
+        default=None,
+        description="Redis URL, encrypted as `rediss://user:password@host/0?ssl_ca_certs=…`; none: an embedded "
+        "server is started.",
+    )
     key_prefix: str = Field(default="", description="Put before every key, to share a Redis with other applications.")
     visibility_timeout: float = Field(
         default=600,
@@ -45,8 +82,12 @@ class Broker(Section):
     )
 
 
-class Database(Section):
-    url: SecretStr | None = Field(default=None, description="PostgreSQL URL; none: an embedded server is started.")
+class Database(Server):
+    url: SecretStr | None = Field(
+        default=None,
+        description="PostgreSQL URL, encrypted with `?sslmode=verify-full&sslrootcert=…`; none: an embedded server "
+        "is started.",
+    )
     statement_timeout: float = Field(default=30, gt=0, description="Seconds.")
 
 

@@ -262,6 +262,15 @@ def ping(connection: Connection) -> None:
     connection.execute(select(1))
 
 
+def line_to(connection: Connection) -> str:
+    """As whom and over what line one is connected, such as `as node, over TLSv1.3`."""
+    found = connection.execute(
+        text("SELECT current_user, version, inet_client_addr() FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+    ).one()
+    unencrypted = "over a socket of this machine" if found.inet_client_addr is None else "not encrypted"
+    return f"as {found.current_user}, {f'over {found.version}' if found.version else unencrypted}"
+
+
 # Jobs
 
 

@@ -18,9 +18,25 @@ _PASSING_CLASSES: Final = ("08", "40", "53")
 _PASSING_STATES: Final = ("25006", "55P03", "57014", "57P01", "57P02", "57P03", "57P05")
 """Read-only while failing over; lock not available; statement timeout; the server shut down, crashed, is starting
 up, or ended an idle session."""
+_NOT_PERMITTED: Final = "42501"
 
 UNAVAILABLE: Final = "database_unavailable"
 """Code of the TransientFailure that stands for every error here that is likely to pass."""
+REFUSED: Final = "database_refused"
+"""Code of the one that passes as soon as somebody gives this user the right that it lacks."""
+
+_ADVICE: Final = (
+    ("certificate verify failed", "sslrootcert must name the CA that signed the server's certificate"),
+    ("does not match host name", "connect by a name that stands in the server's certificate"),
+    ("root certificate file", "sslrootcert must name a readable file with the CA's certificate"),
+    ("valid client certificate", "sslcert and sslkey must name a certificate that the server accepts, and its key"),
+    ("certificate required", "sslcert and sslkey must name a certificate that the server accepts, and its key"),
+    ("no encryption", "the server takes encrypted connections alone: sslmode=verify-full&sslrootcert=… in the URL"),
+    ("server does not support SSL", "turn `ssl` on in postgresql.conf, or have the line encrypted by other means"),
+    ("private key file", "sslkey must name a key that its owner alone can read"),
+    ("password authentication failed", "check user and password in DOCINTAKE_DATABASE__URL"),
+)
+"""What libpq says of a connection that it could not make, in part → what to do."""
 
 
 def make_engine(url: str, *, statement_timeout: float, pool_size: int) -> Engine:
@@ -56,9 +72,9 @@ def make_engine(url: str, *, statement_timeout: float, pool_size: int) -> Engine
 def transaction(engine: Engine) -> Iterator[Connection]:
     """One transaction, committed when the block ends and rolled back when it raises.
 
-    Raises TransientFailure(`UNAVAILABLE`) for what is likely to pass: a lost or refused connection, no free
-    one, a statement timeout, a deadlock, a serialization failure. Other database errors are faults of ours and stay
-    as they are.
+    Raises TransientFailure: `UNAVAILABLE` for what is likely to pass: a lost or refused connection, no free one, a
+    statement timeout, a deadlock, a serialization failure; `REFUSED` where the user lacks a right. Other database
+    errors are faults of ours and stay as they are.
     """
     try:
         with engine.begin() as connection:
@@ -68,13 +84,31 @@ def transaction(engine: Engine) -> Iterator[Connection]:
             UNAVAILABLE, "every database connection of this process is in use; try again"
         ) from error
     except DBAPIError as error:
+        if _sqlstate(error) == _NOT_PERMITTED:
+            raise TransientFailure(
+                REFUSED,
+                f"PostgreSQL refuses its user {engine.url.username}: {_said(error)}; use one whose role may do that, "
+                "as in docs/access.md, or have `docintake db roles` run if none may",
+            ) from error
         if not _passes(error):
             raise
-        raise TransientFailure(
-            UNAVAILABLE,
-            f"PostgreSQL cannot be reached or gave up (SQLSTATE {_sqlstate(error) or 'none'}); try again, and look "
-            "into its log if this lasts",
-        ) from error
+        raise TransientFailure(UNAVAILABLE, f"PostgreSQL {_what_happened(error)}") from error
+
+
+def _what_happened(error: DBAPIError) -> str:
+    state = _sqlstate(error)
+    if state is not None:
+        return f"gave up (SQLSTATE {state}); try again, and look into its log if this lasts"
+    # What libpq says by itself is about the connection, and holds neither statements nor passwords.
+    said = _said(error)
+    advice = next((advice for part, advice in _ADVICE if part in said), "")
+    return f"cannot be reached: {said}; {advice or 'try again, and look into its log if this lasts'}"
+
+
+def _said(error: DBAPIError) -> str:
+    """The message alone, on one line."""
+    diagnosis = getattr(error.orig, "diag", None)
+    return " ".join(str(getattr(diagnosis, "message_primary", None) or error.orig).split())
 
 
 def _passes(error: DBAPIError) -> bool:

@@ -16,6 +16,7 @@ from celery.exceptions import Reject, TimeLimitExceeded, WorkerLostError
 from celery.worker.request import Request
 
 from core.contract import CLASSIFY, QUEUES, RETRAIN
+from core.contract.client import encryption_of
 from core.errors import ModelFailure, RejectedInput, TransientFailure
 from core.settings import Settings
 from worker import job, metrics, trainer
@@ -77,6 +78,7 @@ def make_app(settings: Settings, *, trains: bool = False) -> Celery:
         result_serializer="json",
         accept_content=["json"],
         broker_transport="worker.transport:Transport",
+        **encryption_of(url),
         broker_connection_retry_on_startup=True,
         broker_transport_options=transport,
         result_backend_transport_options={"global_keyprefix": settings.broker.key_prefix},

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from core.contract import Wire
 from core.errors import IntakeError, ModelFailure, RejectedInput, TransientFailure
 from db import queries
-from db.session import UNAVAILABLE, transaction
+from db.session import REFUSED, UNAVAILABLE, transaction
 from worker.runtime import Runtime
 
 RequestT = TypeVar("RequestT", bound=Wire)
@@ -99,7 +99,7 @@ def _run(
             result = done.store(connection) if mine else None
     except TransientFailure as error:
         retries = max(delivery.retries, job.retries)
-        if retries >= runtime.settings.node.max_retries and error.code not in (UNAVAILABLE, STOPPING):
+        if retries >= runtime.settings.node.max_retries and error.code not in (UNAVAILABLE, REFUSED, STOPPING):
             _end_without_result(runtime, kind, task_id, _worn_out(error))
         else:
             with transaction(runtime.engine) as connection:

@@ -39,6 +39,18 @@ def inline(path: str | Path) -> DocumentReference:
     return DocumentReference(content=base64.b64encode(data).decode("ascii"))
 
 
+def encryption_of(url: str) -> dict[str, Any]:
+    """Celery's settings for the line to a Redis of that URL, which may itself say more (`?ssl_ca_certs=…`).
+
+    A `rediss:` URL checks the server's certificate. By itself kombu would trust any certificate, or with a transport
+    of one's own speak plainly, and the result backend would take no URL that does not say.
+    """
+    if not url.startswith("rediss:"):
+        return {}
+    checked = {"ssl_cert_reqs": "required"}
+    return {"broker_use_ssl": checked, "redis_backend_use_ssl": checked}
+
+
 class Handle(Generic[ResultT]):
     """A request on its way."""
 
@@ -107,7 +119,8 @@ class IntakeClient:
     """Sends documents to docintake.
 
     Built over the back office's own Celery app, or over a broker URL, where a small app of its own is made:
-    `IntakeClient("redis://…")`; `key_prefix` is then the one in the worker's settings.
+    `IntakeClient("redis://…")`, or encrypted `IntakeClient("rediss://…?ssl_ca_certs=/etc/ssl/redis-ca.pem")`;
+    `key_prefix` is then the one in the worker's settings.
     """
 
     def __init__(self, app: Celery | str, *, key_prefix: str = "") -> None:
@@ -123,6 +136,7 @@ class IntakeClient:
                 task_send_sent_event=True,
                 broker_transport_options={"global_keyprefix": key_prefix},
                 result_backend_transport_options={"global_keyprefix": key_prefix},
+                **encryption_of(url),
             )
         self._app = app
 

@@ -9,6 +9,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, func, select, text
 
+from db import roles
 from db.session import transaction
 
 _LOCK = 0x646F63696E74616B
@@ -18,7 +19,8 @@ _LOCK = 0x646F63696E74616B
 def upgrade(engine: Engine, revision: str = "head") -> None:
     """Bring the tables to `revision`, all in one transaction. Nodes that start together take turns.
 
-    Raises TransientFailure when PostgreSQL is not there.
+    Where `db.roles` are used the tables are their owner's, and each role gets what it needs of new ones. Raises
+    TransientFailure when PostgreSQL is not there, RejectedInput(`not_permitted`) for a user who is not to do this.
     """
     _migrate(engine, command.upgrade, revision)
 
@@ -42,7 +44,10 @@ def _migrate(engine: Engine, move: Callable[[Config, str], None], revision: str)
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
         config.attributes["connection"] = connection
+        with_roles = roles.become_owner(connection)
         move(config, revision)
+        if with_roles:
+            roles.grant(connection)
 
 
 def _config() -> Config:

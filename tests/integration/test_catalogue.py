@@ -399,7 +399,20 @@ def test_a_new_version_serves_though_a_checkpoint_cannot(
     assert says(choice) == expected(choice, 0)
 
 
-@pytest.mark.parametrize("harm", [Path.unlink, flip_a_byte])
+def put_a_link(file: Path) -> None:
+    """To the very same bytes, outside the store."""
+    file.symlink_to(file.rename(file.parent.parent / file.name))
+
+
+def put_a_pickle(file: Path) -> None:
+    torch.save({"weight": torch.ones(2)}, file)
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, flip_a_byte, cut, put_a_link, put_a_pickle])
 def test_a_node_that_starts_without_a_sound_file_goes_by_descriptions_alone(
     database: Engine, catalogue: Catalogue, trained: list[int], store: Path, harm: Callable[[Path], None]
 ) -> None:
@@ -407,9 +420,14 @@ def test_a_node_that_starts_without_a_sound_file_goes_by_descriptions_alone(
     before, file = failures(), file_of(database, store, trained[0])
     whole = file.read_bytes()
     harm(file)
-    untrained = catalogue.published("papers")
+    with capture_logs() as said:
+        untrained = catalogue.published("papers")
+    assert [line["event"] for line in said if line["log_level"] == "error"] == [
+        "checkpoints not loaded, what decided before goes on"
+    ]
     assert (untrained.version, untrained.checkpoints, failures() - before, active()) == (1, (), 1, 0)
     assert says(untrained) == expected(untrained)
+    file.unlink(missing_ok=True)
     file.write_bytes(whole)
     assert refreshed(catalogue).checkpoints == (trained[0],)
 

@@ -1,7 +1,9 @@
 """The file of a checkpoint: all of it or none, known by its hash, and nothing else taken for one."""
 
 import hashlib
+import json
 import os
+import pickle
 import re
 from pathlib import Path
 
@@ -76,6 +78,90 @@ def test_what_is_no_checkpoint_is_not_taken_for_one(tmp_path: Path, data: bytes)
     path.write_bytes(data)
     assert code_of(path) == "checkpoint_damaged"
     assert code_of(path, hashlib.sha256(data).hexdigest()) == "checkpoint_damaged"
+
+
+def packed(header: object, body: bytes = b"\0" * 24) -> bytes:
+    """A file as safetensors has it, whatever its header says."""
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + body
+
+
+LIES = {
+    "more than there is": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 4000]},
+    "backwards": {"dtype": "F32", "shape": [2, 3], "data_offsets": [24, 0]},
+    "another shape": {"dtype": "F32", "shape": [2, 300_000_000], "data_offsets": [0, 24]},
+    "another type": {"dtype": "F64", "shape": [2, 3], "data_offsets": [0, 24]},
+    "no type": {"dtype": "PICKLE", "shape": [2, 3], "data_offsets": [0, 24]},
+    "a hole": {"dtype": "F32", "shape": [1], "data_offsets": [20, 24]},
+    "overflow": {"dtype": "F32", "shape": [2**63, 2], "data_offsets": [0, 24]},
+}
+
+
+@pytest.mark.parametrize("tensor", LIES.values(), ids=LIES)
+def test_a_header_that_lies_about_sizes_is_not_believed(tmp_path: Path, tensor: dict[str, object]) -> None:
+    path, about = tmp_path / "file", {"__metadata__": {"docintake": "{}"}}
+    true = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}
+    path.write_bytes(packed({**about, "weight": true}))
+    assert checkpoints.read(path)[0].keys() == {"weight"}
+    path.write_bytes(packed({**about, "weight": tensor}))
+    assert code_of(path) == "checkpoint_damaged"
+
+
+def test_a_header_too_deep_for_its_reader_is_no_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes((200_000).to_bytes(8, "little") + b"[" * 200_000)
+    assert code_of(path) == "checkpoint_damaged"
+
+
+class Bomb:
+    """Leaves a mark when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.mark,)
+
+
+@pytest.mark.parametrize("how", ["pickle", "torch"])
+def test_a_pickle_by_the_name_of_safetensors_is_never_unpickled(tmp_path: Path, how: str) -> None:
+    path, mark = tmp_path / "papers-1.safetensors", tmp_path / "mark"
+    if how == "torch":
+        torch.save({"weight": Bomb(mark)}, path)
+    else:
+        path.write_bytes(pickle.dumps(Bomb(mark)))
+    assert code_of(path) == "checkpoint_damaged"
+    assert code_of(path, hashlib.sha256(path.read_bytes()).hexdigest()) == "checkpoint_damaged"
+    assert not mark.exists()
+
+
+def test_a_link_is_not_followed_wherever_it_leads(tmp_path: Path) -> None:
+    sha256 = checkpoints.write(tmp_path / "elsewhere" / "file", TENSORS, ABOUT)
+    store = tmp_path / "store"
+    store.mkdir()
+    for target in (tmp_path / "elsewhere" / "file", tmp_path / "nowhere", store / "link"):
+        (store / "link").symlink_to(target)
+        assert code_of(store / "link", sha256) == "checkpoint_outside"
+        (store / "link").unlink()
+    # The store itself may be one: that is the operator's.
+    (tmp_path / "mounted").symlink_to(tmp_path / "elsewhere")
+    assert checkpoints.read(tmp_path / "mounted" / "file", sha256)[1] == ABOUT
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "file")
+    assert code_of(tmp_path / "file") == "checkpoint_missing"
+
+
+def test_a_file_that_is_larger_than_any_checkpoint_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    sha256 = checkpoints.write(path, TENSORS, ABOUT)
+    monkeypatch.setattr(checkpoints, "_LARGEST", path.stat().st_size)
+    assert checkpoints.read(path, sha256)[1] == ABOUT
+    monkeypatch.setattr(checkpoints, "_LARGEST", path.stat().st_size - 1)
+    assert code_of(path, sha256) == "checkpoint_damaged"
 
 
 def test_a_file_that_is_gone_or_is_a_folder_is_missing(tmp_path: Path) -> None:

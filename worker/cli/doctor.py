@@ -196,14 +196,24 @@ def _broker(settings: "Settings") -> str:
     import redis
 
     from core.errors import RejectedInput, TransientFailure
+    from worker import broker
 
     url = settings.broker.url.get_secret_value() if settings.broker.url else ""
     try:
         with redis.Redis.from_url(url, socket_connect_timeout=5, socket_timeout=5) as connection:
+            line = broker.line_to(connection)
+            lacking = " ".join(broker.lacking(connection, settings.broker.key_prefix))
+            if lacking:
+                who = broker.user_of(connection)
+                raise RejectedInput(
+                    "broker_refused",
+                    f"Redis lets its user {who} not do all that a node does (NOPERM): `ACL SETUSER {who} {lacking}` "
+                    "grants it, and docs/access.md has the whole rule",
+                )
             info = connection.info()
     except redis.RedisError as error:
         raise TransientFailure(
-            "broker_unavailable", f"Redis cannot be reached: {error}; start it, or check DOCINTAKE_BROKER__URL"
+            "broker_unavailable", f"Redis cannot be reached: {error}; {_advice(error, url)}"
         ) from error
     faults = []
     if info.get("maxmemory_policy", "noeviction") != "noeviction":
@@ -212,23 +222,46 @@ def _broker(settings: "Settings") -> str:
         faults.append("appendonly is no: a restart loses tasks; set it to yes")
     if faults:
         raise RejectedInput("broker_unsafe", f"Redis {info['redis_version']}: {'; '.join(faults)}")
-    return f"Redis {info['redis_version']}, evicts nothing, keeps an append-only file"
+    return f"Redis {info['redis_version']} {line}, evicts nothing, keeps an append-only file"
+
+
+def _advice(error: Exception, url: str) -> str:
+    """By what redis-py says: a server may also hang up, or say nothing, where the two do not agree on encryption."""
+    advice = (
+        ("mismatch", "name the host as the server's certificate does"),
+        ("certificate verify failed", "ssl_ca_certs must name the CA that signed the server's certificate"),
+        ("password", "check user and password in DOCINTAKE_BROKER__URL"),
+    )
+    usual = "start it, or check DOCINTAKE_BROKER__URL: " + (
+        "it must take encrypted connections at that port, and may ask for ssl_certfile and ssl_keyfile"
+        if url.startswith("rediss:")
+        else "one that takes encrypted connections alone begins with rediss://"
+    )
+    return next((said for part, said in advice if part in str(error)), usual)
 
 
 def _database(settings: "Settings") -> str:
     from core.errors import RejectedInput
-    from db import migrations, queries
+    from db import migrations, queries, roles
     from db.session import transaction
 
     with connected(settings) as engine:
         with transaction(engine) as connection:
-            queries.ping(connection)
+            line = queries.line_to(connection)
         if not migrations.is_current(engine):
             raise RejectedInput(
                 "not_migrated", "its tables are not those of this version: `docintake db upgrade` makes them so"
             )
+        with transaction(engine) as connection:
+            lacking = ", ".join(roles.lacking(connection))
+        if lacking:
+            raise RejectedInput(
+                "database_refused",
+                f"PostgreSQL's user {engine.url.username} lacks {lacking}: `GRANT {roles.WORKER} TO "
+                f"{engine.url.username}` after `docintake db roles`, as in docs/access.md",
+            )
         version = ".".join(map(str, engine.dialect.server_version_info or ()))
-    return f"PostgreSQL {version}, its tables are those of this version"
+    return f"PostgreSQL {version} {line}, its tables are those of this version"
 
 
 def _classes(settings: "Settings") -> str:

@@ -1,11 +1,16 @@
 """`docintake up`, `worker`, `beat`, `db`, `schema`: the processes that serve, and what they need."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from worker.cli.output import console, errors, print_json
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 database = typer.Typer(no_args_is_help=True, help="The database's tables.")
 
@@ -101,17 +106,43 @@ def beat(context: typer.Context) -> None:
 @database.command()
 def upgrade(context: typer.Context) -> None:
     """Bring the tables to this version's shape. Safe to run again."""
-    from core.settings import Settings
     from db import migrations
+
+    with _patient(context) as engine:
+        migrations.upgrade(engine)
+    console().print("The database is up to date.")
+
+
+@database.command("roles")
+def set_up_roles(context: typer.Context) -> None:
+    """Make the roles docintake_migrate, _worker and _read, and let nobody else in. Safe to run again.
+
+    For a superuser, or the database's owner with CREATEROLE. docs/access.md says what each may do.
+    """
+    from db import roles
+    from db.session import transaction
+
+    with _patient(context) as engine, transaction(engine) as connection:
+        roles.set_up(connection)
+    out = console()
+    out.print("The roles are set up. Users of yours get them by")
+    for role in (roles.MIGRATE, roles.WORKER, roles.READ):
+        out.print(f"  GRANT {role} TO …;")
+
+
+@contextmanager
+def _patient(context: typer.Context) -> "Iterator[Engine]":
+    """The configured database, which may take its time over a statement."""
+    from core.settings import Settings
     from db.session import make_engine
     from worker.embedded import locate
 
-    settings = locate(Settings.load(context.obj))
-    url = settings.database.url
+    url = locate(Settings.load(context.obj)).database.url
     engine = make_engine(url.get_secret_value() if url else "", statement_timeout=600, pool_size=1)
-    migrations.upgrade(engine)
-    engine.dispose()
-    console().print("The database is up to date.")
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def schema(

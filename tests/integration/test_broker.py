@@ -1,0 +1,138 @@
+"""Redis' users as docs/access.md has them: what each may not do, and that what is missing is named."""
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+from conftest import Cli
+from guarded import PREFIX, Guarded, rules
+from node import disconnect
+from redis.exceptions import NoPermissionError
+
+from core.contract import IntakeClient
+from worker import broker
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    with Guarded(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def root(server: Guarded) -> Iterator[redis.Redis]:
+    with server.client("root") as client:
+        yield client
+
+
+def lacking(server: Guarded, user: str) -> list[str]:
+    with server.client(user) as client:
+        return broker.lacking(client, PREFIX)
+
+
+def test_a_node_lacks_nothing_and_looking_changes_nothing(server: Guarded, root: redis.Redis) -> None:
+    assert lacking(server, "docintake-node") == []
+    assert root.keys() == []
+
+
+@pytest.mark.parametrize("word", [word for word in rules()["docintake-node"] if word[0] in "+~&"])
+def test_whatever_is_taken_out_of_a_nodes_rule_is_missed(server: Guarded, root: redis.Redis, word: str) -> None:
+    rest = [other for other in rules()["docintake-node"] if other != word]
+    root.execute_command("ACL", "SETUSER", "short", "reset", *rest)
+    with redis.Redis.from_url(f"redis://short:node-password@localhost:{server.port}/0") as short:
+        assert broker.lacking(short, PREFIX) == [word]
+        root.execute_command("ACL", "SETUSER", "short", word)
+        assert broker.lacking(short, PREFIX) == []
+
+
+def test_a_user_for_another_prefix_lacks_the_keys_and_the_channels(server: Guarded) -> None:
+    with server.client("docintake-node") as client:
+        missing = broker.lacking(client, "other:")
+    assert missing[0] == "~other:*"
+    assert all(word.startswith("&other:") for word in missing[1:])
+
+
+FORBIDDEN = {
+    "docintake-node": [
+        "KEYS *",
+        "SCAN 0",
+        "FLUSHALL",
+        "CONFIG GET *",
+        "ACL LIST",
+        "MONITOR",
+        "GET other:x",
+        "SHUTDOWN",
+    ],
+    "docintake-office": [
+        *(
+            "KEYS *",
+            "SCAN 0",
+            "FLUSHDB",
+            "CONFIG GET *",
+            "ACL WHOAMI",
+            "EVAL return 0",
+            "INFO",
+            "DEL docintake:classify",
+        ),
+        *("RPOP docintake:classify", "LRANGE docintake:classify 0 -1", "HVALS docintake:unacked"),
+        *("SET docintake:celery-task-meta-x 1", "LPUSH docintake:retrain 0", "PSUBSCRIBE *"),
+        *("PUBLISH docintake:/0.celery.pidbox shutdown", "SUBSCRIBE docintake:/0.celery.pidbox"),
+    ],
+    "docintake-beat": [
+        *(
+            "KEYS *",
+            "EVAL return 0",
+            "GET docintake:celery-task-meta-x",
+            "LPUSH docintake:qa 0",
+            "RPOP docintake:classify",
+        ),
+        *("PUBLISH docintake:/0.celery.pidbox shutdown", "SUBSCRIBE docintake:celery-task-meta-x", "FLUSHALL"),
+    ],
+}
+
+
+@pytest.mark.parametrize(("user", "command"), [(user, one) for user, each in FORBIDDEN.items() for one in each])
+def test_what_a_user_has_no_business_with_is_refused(server: Guarded, user: str, command: str) -> None:
+    with server.client(user) as client, pytest.raises(NoPermissionError):
+        client.execute_command(*command.split())
+
+
+def test_nobody_comes_in_without_a_name(server: Guarded) -> None:
+    with redis.Redis(port=server.port) as client, pytest.raises(redis.AuthenticationError):
+        client.ping()
+
+
+def test_a_back_office_may_not_start_runs_until_it_is_let(server: Guarded, root: redis.Redis) -> None:
+    client = IntakeClient(server.url("docintake-office"), key_prefix=PREFIX)
+    with pytest.raises(Exception, match="permissions to access"):
+        client.retrain("intake")
+    root.execute_command("ACL", "SETUSER", "docintake-office", "~docintake:retrain*")
+    assert client.retrain("intake", ignore_result=True).id
+    assert root.llen("docintake:retrain\x06\x163") == 1
+    root.flushall()
+    disconnect(client)
+
+
+@pytest.mark.parametrize(("user", "sound"), [("docintake-node", True), ("docintake-office", False)])
+def test_the_doctor_says_as_whom_and_what_is_to_be_granted(
+    server: Guarded, cli: Cli, monkeypatch: pytest.MonkeyPatch, user: str, sound: bool
+) -> None:
+    monkeypatch.setenv("DOCINTAKE_BROKER__URL", server.url(user))
+    monkeypatch.setenv("DOCINTAKE_BROKER__KEY_PREFIX", PREFIX)
+    said = cli("doctor").stdout
+    (line,) = [line for line in said.splitlines() if " broker " in line]
+    assert line.startswith("✓" if sound else "✗")
+    if sound:
+        assert "as docintake-node, not encrypted" in line
+    else:
+        assert "NOPERM" in line
+        assert "`ACL SETUSER docintake-office +info +time " in line
+    assert "canary" not in said
+
+
+def test_a_wrong_password_is_said_to_be_one(server: Guarded, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCINTAKE_BROKER__URL", f"redis://docintake-node:canary@localhost:{server.port}/0")
+    said = cli("doctor").stdout
+    (line,) = [line for line in said.splitlines() if " broker " in line]
+    assert "check user and password" in line
+    assert "canary" not in said
