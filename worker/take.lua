@@ -1,8 +1,8 @@
 -- Take the next message and note that it is unacknowledged, in one step; false where there is none.
 --
 -- KEYS: the lists to look at, in this order, then the sorted set and the hash in which kombu's QoS notes what is
--- unacknowledged. ARGV: kombu's separator within names of lists; how many messages are sorted by tenant at a time.
--- Returns the list and the message.
+-- unacknowledged. ARGV: kombu's separator within names of lists; how many messages are sorted by tenant at a time;
+-- and for each list whether its messages will be acknowledged, 1 or 0. Returns the list and the message.
 --
 -- Messages that name a tenant leave their list for one of the tenant's own, `<list><sep>tenant<sep><name>`, and tenants
 -- take turns, in the order of `<list><sep>tenants`. Those that name none are one more tenant then.
@@ -70,7 +70,9 @@ end
 for number = 1, #KEYS - 2 do
     local item = take(KEYS[number])
     if item then
-        pcall(note, item)
+        if ARGV[2 + number] == '1' then
+            pcall(note, item)
+        end
         return {KEYS[number], item}
     end
 end

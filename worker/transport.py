@@ -69,6 +69,16 @@ class Channel(redis.Channel):
     _brpop_sent_at: Any
     _q_for_pri: Any
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._unacknowledged: set[str] = set()
+        super().__init__(*args, **options)  # type: ignore[no-untyped-call] # kombu has no types
+
+    def basic_consume(self, queue: str, no_ack: bool, *args: Any, **options: Any) -> Any:
+        if no_ack:
+            # Nobody would ever take the note away.
+            self._unacknowledged.add(queue)
+        return super().basic_consume(queue, no_ack, *args, **options)  # type: ignore[no-untyped-call]
+
     def _brpop_start(self, timeout: float | None = None) -> None:
         queues = self._queue_cycle.consume(len(self.active_queues))
         if not queues:
@@ -80,10 +90,12 @@ class Channel(redis.Channel):
             # A list that is never filled: the wait is Redis' and not this process's, whose loop goes on.
             connection.send_command("BRPOP", f"{self.global_keyprefix}nothing", self.idle)
         else:
-            names = [self._q_for_pri(queue, priority) for priority in self._priorities() for queue in queues]
+            lists = [(queue, priority) for priority in self._priorities() for queue in queues]
+            names = [self._q_for_pri(queue, priority) for queue, priority in lists]
             names += [self.unacked_index_key, self.unacked_key]
             keys = [f"{self.global_keyprefix}{name}" for name in names]
-            connection.send_command("EVAL", _TAKE, len(keys), *keys, self.sep, _SORTED_AT_A_TIME)
+            notes = [int(queue not in self._unacknowledged) for queue, _ in lists]
+            connection.send_command("EVAL", _TAKE, len(keys), *keys, self.sep, _SORTED_AT_A_TIME, *notes)
 
     def _priorities(self) -> list[int]:
         """In which order to look: the most urgent first, but for one time in four."""
@@ -149,7 +161,8 @@ class Channel(redis.Channel):
             *queued, held = pipe.execute()
         messages = [json.loads(message) for part in queued for message in part]
         messages += [json.loads(message)[0] for message in held]
-        return {message["headers"]["id"] for message in messages}
+        # Others' messages may have no ids.
+        return {task_id for message in messages if (task_id := message["headers"].get("id"))}
 
 
 def _sent_at(message: bytes | None) -> float | None:

@@ -104,6 +104,15 @@ def test_a_message_is_noted_before_its_taker_hears_of_it(connect: Connect, store
     assert not store.hlen(f"{prefix}unacked")
 
 
+def test_what_nobody_will_acknowledge_is_not_noted(connect: Connect, store: "redis.Redis", prefix: str) -> None:
+    send(connect(), "an answer to a question about nodes")
+    channel = connect().channel()
+    channel.basic_consume(QUEUE.name, no_ack=True, callback=lambda _: None, consumer_tag="test")
+    channel.connection.cycle._register_BRPOP(channel)
+    channel._brpop_read()
+    assert not store.hlen(f"{prefix}unacked")
+
+
 def test_what_is_noted_is_what_kombu_itself_would_note(connect: Connect, store: "redis.Redis", prefix: str) -> None:
     send(connect(), "a letter")
     noted = []
