@@ -121,6 +121,53 @@ def test_a_password_in_a_mistake_is_not_repeated(file: Path, text: str) -> None:
     assert "hush" not in str(caught.value.__cause__)
 
 
+def test_a_url_may_stand_in_a_file_of_its_own(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("redis://node:hush@h/0\n")
+    file.write_text(f"broker: {{url_file: {secret}, key_prefix: 'a:'}}")
+    settings = Settings.load(file)
+    assert settings.broker.url
+    assert settings.broker.url.get_secret_value() == "redis://node:hush@h/0"
+    assert settings.broker.key_prefix == "a:"
+    assert "hush" not in repr(settings)
+    assert "hush" not in settings.model_dump_json()
+
+    monkeypatch.setenv("DOCINTAKE_BROKER__URL", "redis://wins/0")
+    monkeypatch.setenv("DOCINTAKE_DATABASE__URL_FILE", str(secret))
+    settings = Settings.load(file)
+    assert settings.broker.url
+    assert settings.database.url
+    assert settings.broker.url.get_secret_value() == "redis://wins/0"
+    assert settings.database.url.get_secret_value() == "redis://node:hush@h/0"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "cannot be read"), (b" \n", "is empty"), (b"\xff", "cannot be read")]
+)
+def test_a_file_without_a_url_is_named(file: Path, tmp_path: Path, content: bytes | None, said: str) -> None:
+    secret = tmp_path / "secret"
+    if content is not None:
+        secret.write_bytes(content)
+    file.write_text(f"database: {{url_file: {secret}}}")
+    with pytest.raises(RejectedInput, match=f"database: .*{secret} {said}"):
+        Settings.load(file)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("redis://u:hush@h/0?ssl_ca_certs=/ca.pem", "goes with rediss://"),
+        ("rediss://u:hush@h/0?ssl_cert_reqs=CERT_REQUIRED", "`required`, `optional` or `none`"),
+    ],
+)
+def test_a_url_of_redis_that_would_not_be_encrypted_as_it_says_is_refused(file: Path, url: str, said: str) -> None:
+    file.write_text(f"broker: {{url: '{url}'}}")
+    with pytest.raises(RejectedInput, match=f"broker.url: .*{said}") as caught:
+        Settings.load(file)
+    assert "hush" not in str(caught.value)
+    assert "hush" not in str(caught.value.__cause__)
+
+
 def test_the_commented_example_of_fields_and_prompts_can_be_used(file: Path) -> None:
     lines = DEFAULT_CONFIG.read_text().splitlines()
     start = lines.index("# asking:")
