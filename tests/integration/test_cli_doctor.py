@@ -62,6 +62,7 @@ def test_where_everything_works_every_part_has_its_line(cli: Cli, database: Engi
     assert "celery 5.6.3" in lines[0]
     assert "models run on" in lines[3]
     assert "fake-256, 256 dimensions, on cpu" in lines[4]
+    assert "confined" in lines[5]
     assert re.search(r"float32, attention none; loaded in .*s, warm in .*s, then .*s a page", lines[4])
     assert "takes classify, qa, retrain" in result.stdout
 

@@ -177,11 +177,15 @@ def _reading(settings: "Settings") -> str:
         start = time.perf_counter()
         text = reader.read(Document.of(file.getvalue()), "first").pages[0].text
         seconds = time.perf_counter() - start
+        confinement = reader.confinement
     finally:
         reader.close()
     if "delivery" not in text.lower():
         raise ModelFailure("misread", f"a page that says 'Delivery note' was read as {text!r}; run make setup again")
-    return f"{READER.split('/')[0]} reads a small page in {seconds:.1f} s"
+    lacks = "; ".join(confinement.lacks) if confinement else ""
+    return f"{READER.split('/')[0]} reads a small page in {seconds:.1f} s, " + (
+        f"confined but for: {lacks}" if lacks else "confined"
+    )
 
 
 def _servers(settings: "Settings") -> str:
