@@ -63,52 +63,55 @@ class Case:
         named = (
             task_id in self.tasks
             or self._is_mine(request.get("external_id"))
-            or request.get("task_id") in self.tasks
+            or _is_in(self.tasks, request.get("task_id"))
             or self._names(request.get("document"))
         )
         items = request.get("documents")
         if named or not isinstance(items, list):
             return named
-        mine = [index for index, item in enumerate(items) if self._has_item(f"{task_id}/{index}", item)]
-        return mine if 0 < len(mine) < len(items) else bool(mine)
+        return _all_or_some([self._has_item(f"{task_id}/{index}", item) for index, item in enumerate(items)])
 
     def has_result(self, task_id: str, result: Any) -> bool | list[int]:
         """The same of what waits for a task's caller."""
-        if not isinstance(result, Mapping):
-            return task_id in self.tasks
-        outcomes = result.get("outcomes")
+        outcomes = result.get("outcomes") if isinstance(result, Mapping) else None
         if task_id in self.tasks or not isinstance(outcomes, list):
             return task_id in self.tasks or self._tells_of(result)
-        mine = [
-            index
-            for index, outcome in enumerate(outcomes)
-            if f"{task_id}/{index}" in self.tasks
-            or (isinstance(outcome, Mapping) and self._tells_of(outcome.get("result") or {}))
-        ]
-        return mine if 0 < len(mine) < len(outcomes) else bool(mine)
+        return _all_or_some([self._has_outcome(f"{task_id}/{index}", item) for index, item in enumerate(outcomes)])
 
     def _has_item(self, task_id: str, item: Any) -> bool:
-        if isinstance(item, str):
-            return task_id in self.tasks or self._names(item)
-        return self.has_request(task_id, item) is True
+        return self._names(item) or self.has_request(task_id, item) is True
 
-    def _tells_of(self, result: Mapping[str, Any]) -> bool:
-        about = result.get("document")
-        document_id = about.get("document_id") if isinstance(about, Mapping) else result.get("document_id")
-        return document_id in self.documents or self._is_mine(result.get("external_id"))
+    def _has_outcome(self, task_id: str, outcome: Any) -> bool:
+        return task_id in self.tasks or (isinstance(outcome, Mapping) and self._tells_of(outcome.get("result")))
+
+    def _tells_of(self, result: Any) -> bool:
+        if not isinstance(result, Mapping):
+            return False
+        document = result.get("document")
+        about = document if isinstance(document, Mapping) else result
+        return _is_in(self.documents, about.get("document_id")) or self._is_mine(result.get("external_id"))
 
     def _is_mine(self, external_id: Any) -> bool:
         return external_id is not None and external_id == self.external_id
 
     def _names(self, document: Any) -> bool:
         if not isinstance(document, Mapping):
-            return isinstance(document, str) and document in self.places
-        uri, document_id, content = (document.get(name) for name in ("uri", "document_id", "content"))
+            return _is_in(self.places, document)
+        content = document.get("content")
         return (
-            (isinstance(uri, str) and uri in self.places)
-            or (isinstance(document_id, str) and document_id in self.documents)
-            or (isinstance(content, str) and _sha256(content) in self.documents)
+            _is_in(self.places, document.get("uri"))
+            or _is_in(self.documents, document.get("document_id"))
+            or (isinstance(content, str) and _is_in(self.documents, _sha256(content)))
         )
+
+
+def _is_in(known: frozenset[str], value: Any) -> bool:
+    # Anybody may have sent anything.
+    return isinstance(value, str) and value in known
+
+
+def _all_or_some(mine: list[bool]) -> bool | list[int]:
+    return any(mine) if all(mine) or not any(mine) else [index for index, is_mine in enumerate(mine) if is_mine]
 
 
 def _whole_messages(connection: Connection, tasks: set[str]) -> set[str]:

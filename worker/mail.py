@@ -156,7 +156,7 @@ def _belongs(case: Case, message: Any) -> tuple[str, bool | list[int]]:
     try:
         task_id = str(message["headers"]["id"])
         _, request, _ = _body(message)
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, RecursionError):
         # Nothing that a node of ours could do anything with.
         return "", False
     return task_id, case.has_request(task_id, request)
@@ -187,5 +187,5 @@ def _replaced(items: list[Any], indexes: list[int], by: Any) -> list[Any]:
 def _json(raw: bytes) -> Any:
     try:
         return json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

@@ -38,6 +38,12 @@ PRIVATE = {
 CASE, OTHER, THIRD = (f"case-{uuid.uuid4().hex}" for _ in range(3))
 
 
+def ended(task: Any) -> Any:
+    """A task's result or error. Not by waiting for news of it, which get lost where several threads listen."""
+    wait_until(task.ready, f"the end of {task.id}")
+    return task.get(propagate=False)
+
+
 class Desk:
     """A back office, and all that somebody who looks around later could find."""
 
@@ -61,7 +67,7 @@ class Desk:
         """Send what is to be refused, as somebody without our client would; returns its task id."""
         queue = "qa" if task == "docintake.answer" else "classify"
         sent = self.client._app.send_task(task, args, request, queue=queue, argsrepr="", kwargsrepr="")
-        assert isinstance(sent.get(timeout=PATIENCE, propagate=False), Exception)
+        assert isinstance(ended(sent), Exception)
         return str(sent.id)
 
     @contextmanager
@@ -241,7 +247,7 @@ def test_a_case_that_is_forgotten_is_nowhere_and_what_is_not_of_it_stays(
         client.classify(f"{paper.as_uri()}-gone", external_id=CASE),
         client.classify(common.as_uri(), external_id=CASE),
     ]
-    first, inside, _, shared = (handle._task.get(timeout=PATIENCE, propagate=False) for handle in mine)
+    first, inside, _, shared = (ended(handle._task) for handle in mine)
     asked = client.answer(paper.as_uri(), f"What is the {word} number?", external_id=CASE)
     corrected = client.correct("letter", task_id=first["task_id"], by=f"ann {word}", note=word)
     by_document = client.correct("letter", document=inline(second), by="ann")
@@ -252,7 +258,7 @@ def test_a_case_that_is_forgotten_is_nowhere_and_what_is_not_of_it_stays(
         client.classify(common.as_uri(), external_id=OTHER),
     )
     for handle in (asked, corrected, by_document, wrong, many, own, other):
-        handle._task.get(timeout=PATIENCE, propagate=False)
+        ended(handle._task)
     wait_until(lambda: not desk.redis.hlen(f"{desk.settings.broker.key_prefix}unacked"), "the acknowledgements")
     of_case = [handle.id for handle in (*mine, asked, corrected, by_document, wrong)]
     hashes = [said["document"]["document_id"] for said in (first, inside)]
@@ -304,7 +310,7 @@ def test_a_request_that_a_node_keeps_in_mind_until_its_time_is_dropped_without_a
     later = desk.client._app.send_task(
         "docintake.classify", kwargs={"document": desk.file().as_uri()}, queue="classify", countdown=5
     )
-    later.get(timeout=PATIENCE)
+    ended(later)
     wait_until(lambda: not desk.redis.hlen(unacked), "the acknowledgement")
     places = {"rows": desk.rows(), "redis": desk.in_redis(), "files": desk.in_files()}
     assert [(where, what) for where, found in places.items() for what in (case, sent.id) if what in found] == []
