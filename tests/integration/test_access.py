@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from guarded import PREFIX, Guarded
 from logins import CANARY, Logins, logins
-from node import PATIENCE, Node, Process, disconnect, wait_until
+from node import Node, Process, disconnect, wait_until
 from printed import pdf
 from pydantic import SecretStr
 from sqlalchemy import Engine, func, select, update
@@ -21,8 +21,8 @@ from db.session import transaction
 from worker import class_sets
 from worker.retention import PURGE
 
-RUN = 400
-"""Seconds for a run, which begins with a process that loads its model."""
+PATIENCE = 400
+"""Seconds; many processes start here at once, of which some load a model."""
 WORDS = {"parcels": "parcel crate freight pallet", "wards": "nurse ward doctor clinic"}
 
 
@@ -126,7 +126,7 @@ def learn(office: IntakeClient, desk: IntakeClient, made: list[tuple[str, str]])
     (many,) = office.classify_many([uri for uri, _ in made[:3]])
     assert len(many.get(PATIENCE).outcomes) == 3
     run: Handle[RetrainResult] = desk.retrain("intake", overrides={"epochs": 3})
-    assert run.get(RUN).status in ("promoted", "rejected")
+    assert run.get(PATIENCE).status in ("promoted", "rejected")
 
 
 def forget(office: IntakeClient, database: Engine) -> None:
@@ -153,7 +153,7 @@ def send_again(database: Engine) -> None:
             job = queries.get_job(connection, "lost")
         return job is not None and job.state == "succeeded"
 
-    wait_until(ended, "the lost run has ended", RUN)
+    wait_until(ended, "the lost run has ended", PATIENCE)
 
 
 def count(database: Engine, kept: type[models.Base]) -> int:
