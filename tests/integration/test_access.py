@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from guarded import PREFIX, Guarded
 from logins import CANARY, Logins, logins
-from node import PATIENCE, Node, Process, disconnect, wait_until
+from node import Node, Process, disconnect, wait_until
 from printed import pdf
 from pydantic import SecretStr
 from sqlalchemy import Engine, func, select, update
@@ -21,6 +21,8 @@ from db.session import transaction
 from worker import class_sets
 from worker.retention import PURGE
 
+PATIENCE = 400
+"""Seconds; many processes start here at once, of which some load a model."""
 WORDS = {"parcels": "parcel crate freight pallet", "wards": "nurse ward doctor clinic"}
 
 
@@ -74,7 +76,7 @@ def papers(folder: Path) -> list[tuple[str, str]]:
     return made
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 def test_everything_works_and_no_password_shows(
     settings: Settings, server: Guarded, database: Engine, tmp_path: Path
 ) -> None:
@@ -151,7 +153,7 @@ def send_again(database: Engine) -> None:
             job = queries.get_job(connection, "lost")
         return job is not None and job.state == "succeeded"
 
-    wait_until(ended, "the lost run has ended")
+    wait_until(ended, "the lost run has ended", PATIENCE)
 
 
 def count(database: Engine, kept: type[models.Base]) -> int:
