@@ -237,7 +237,7 @@ def test_no_log_event_or_error_holds_what_stands_in_documents_and_requests(desk:
 def test_a_case_that_is_forgotten_is_nowhere_and_what_is_not_of_it_stays(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    word = f"word{uuid.uuid4().hex}"
+    word = "Coatlicue"
     metadata = {"customer": word}
     paper, second, alien, common = (desk.file(word) for _ in range(4))
     client = desk.client

@@ -165,6 +165,7 @@ def test_a_scheme_without_its_driver_is_refused_by_name() -> None:
         "HTTPS:\\\\me:hunter2@host/page.png",
         "s3://key:hunter2@scans/page.png",
         "https://:hunter2@/page.png",
+        "me:hunter2@host/page.png",
     ],
 )
 def test_a_login_in_a_uri_is_refused_and_not_repeated(uri: str) -> None:
@@ -178,9 +179,13 @@ def test_a_login_in_a_uri_is_refused_and_not_repeated(uri: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-def test_messages_hold_no_signatures() -> None:
+@pytest.mark.parametrize(
+    "uri",
+    ["https://host/page.png?signature=hunter2", "https://host/page.png#token=hunter2", "file:///page.png#hunter2"],
+)
+def test_messages_hold_no_signatures(uri: str) -> None:
     with pytest.raises(RejectedInput) as caught:
-        fetch(DocumentReference(uri="https://host/page.png?signature=hunter2"), Documents())
+        fetch(DocumentReference(uri=uri), Documents())
     assert "hunter2" not in str(caught.value)
 
 
