@@ -13,6 +13,7 @@ from typing import Final
 from celery import Celery
 from kombu.exceptions import OperationalError
 from redis import RedisError
+from redis.exceptions import NoPermissionError
 from sqlalchemy import Connection, Engine
 
 from core.errors import RejectedInput, TransientFailure
@@ -34,6 +35,10 @@ Find = Callable[[Connection], Case]
 def _with_a_broker() -> Iterator[None]:
     try:
         yield
+    except NoPermissionError as error:
+        raise RejectedInput(
+            "broker_refused", f"Redis refuses its user: {error}; docs/access.md says what forgetting needs"
+        ) from error
     except (RedisError, OperationalError) as error:
         raise TransientFailure(
             "broker_unavailable", "Redis cannot be reached, and holds what it held of the case; run this again"
