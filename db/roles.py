@@ -23,7 +23,7 @@ WORKER_MAY: Final = {
     "class_sets": "SELECT, INSERT, UPDATE",
     "class_versions": "SELECT, INSERT, UPDATE",
     "classifications": "SELECT, INSERT",
-    "corrections": "SELECT, INSERT, UPDATE (correction_task_id)",
+    "corrections": "SELECT, INSERT, UPDATE (correction_task_id), DELETE",
     "documents": "SELECT, INSERT, UPDATE, DELETE",
     "features": "SELECT, INSERT",
     "inquiries": "SELECT, INSERT",

@@ -12,7 +12,8 @@ from core.contract import QUEUES
 _NEEDED: Final = (
     *("PING", "INFO", "TIME", "UNWATCH", "EVAL return 0", "EVALSHA 0 0", "SCRIPT|LOAD 0", "SCRIPT|EXISTS 0"),
     *(f"LPUSH ~{queue} 0" for queue in sorted(set(QUEUES.values()))),
-    *("RPUSH ~classify 0", "RPOP ~classify", "BRPOP ~nothing 0", "LLEN ~classify", "LRANGE ~classify 0 0"),
+    *("RPUSH ~classify 0", "RPOP ~classify", "BRPOP ~nothing 0", "LLEN ~classify", "LINDEX ~classify 0"),
+    "LRANGE ~classify 0 0",
     *("HGET ~unacked 0", "HSET ~unacked 0 0", "HDEL ~unacked 0", "HVALS ~unacked", "WATCH ~unacked"),
     *("ZADD ~unacked_index 0 0", "ZREM ~unacked_index 0", "ZRANGE ~unacked_index 0 0", "SET ~unacked_mutex 0"),
     *("SADD ~_kombu.binding.classify 0", "SREM ~_kombu.binding.classify 0", "SMEMBERS ~_kombu.binding.classify"),

@@ -1,5 +1,6 @@
 """Redis' users as docs/access.md has them: what each may not do, and that what is missing is named."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -23,6 +24,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
 def root(server: Guarded) -> Iterator[redis.Redis]:
     with server.client("root") as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def office(server: Guarded) -> Iterator[IntakeClient]:
+    client = IntakeClient(server.url("docintake-office"), key_prefix=PREFIX)
+    yield client
+    disconnect(client)
 
 
 def lacking(server: Guarded, user: str) -> list[str]:
@@ -102,15 +110,27 @@ def test_nobody_comes_in_without_a_name(server: Guarded) -> None:
         client.ping()
 
 
-def test_a_back_office_may_not_start_runs_until_it_is_let(server: Guarded, root: redis.Redis) -> None:
-    client = IntakeClient(server.url("docintake-office"), key_prefix=PREFIX)
+def test_a_back_office_may_not_start_runs_until_it_is_let(root: redis.Redis, office: IntakeClient) -> None:
     with pytest.raises(Exception, match="permissions to access"):
-        client.retrain("intake")
+        office.retrain("intake")
     root.execute_command("ACL", "SETUSER", "docintake-office", "~docintake:retrain*")
-    assert client.retrain("intake", ignore_result=True).id
+    assert office.retrain("intake", ignore_result=True).id
     assert root.llen("docintake:retrain\x06\x163") == 1
     root.flushall()
-    disconnect(client)
+
+
+def test_a_case_is_erased_by_a_user_who_may_look_through_redis(
+    server: Guarded, root: redis.Redis, office: IntakeClient, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for case in ("case-1", "case-2"):
+        office.classify("file:///srv/inbox/1.pdf", external_id=case, ignore_result=True)
+    monkeypatch.setenv("DOCINTAKE_BROKER__URL", server.url("docintake-forget"))
+    monkeypatch.setenv("DOCINTAKE_BROKER__KEY_PREFIX", PREFIX)
+    erased = cli("forget", "--external-id", "case-1", "--yes", "--json")
+    assert erased.exit_code == 0, erased.exception
+    assert json.loads(erased.stdout)["counts"]["messages"] == 1
+    assert root.llen("docintake:classify\x06\x163") == 1
+    root.flushall()
 
 
 @pytest.mark.parametrize(("user", "sound"), [("docintake-node", True), ("docintake-office", False)])

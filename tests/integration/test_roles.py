@@ -1,5 +1,6 @@
 """The three roles of the database on a real PostgreSQL: each may do its part, and nothing else."""
 
+import ast
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -84,19 +85,45 @@ def lacking(engine: Engine) -> list[str]:
         return roles.lacking(connection)
 
 
+def changes(function: ast.AST) -> Iterator[tuple[str, str]]:
+    """(right, model) of each statement in a function of db/queries.py that changes something."""
+    names: dict[str, str] = {}
+
+    def model_in(node: ast.AST) -> str:
+        """The first model that an expression names, by itself or by a name that it was given here."""
+        for part in ast.walk(node):
+            if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id == "models":
+                return part.attr
+            if isinstance(part, ast.Name) and part.id in names:
+                return names[part.id]
+        return ""
+
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign):
+            (target,) = node.targets
+            pairs = (
+                zip(target.elts, node.value.elts, strict=True)
+                if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple)
+                else [(target, node.value)]
+            )
+            names |= {
+                name.id: model for name, value in pairs if isinstance(name, ast.Name) and (model := model_in(value))
+            }
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call):
+            if isinstance(node.func, ast.Name) and node.func.id in ("insert", "insert_or", "update", "delete"):
+                yield node.func.id.removesuffix("_or").upper(), model_in(node.args[0])
+            if isinstance(node.func, ast.Attribute) and node.func.attr == "on_conflict_do_update":
+                yield "UPDATE", model_in(node.func)
+
+
 def test_the_worker_may_do_what_the_statements_of_queries_do_and_nothing_else() -> None:
-    source = Path(queries.__file__).read_text()
     tables = {mapper.class_.__name__: mapper.local_table.name for mapper in Base.registry.mappers}
-    needed = {table: {"SELECT"} for table in tables.values()} | {"alembic_version": {"SELECT"}}
-    for verb, name in re.findall(r"\b(insert|insert_or|update|delete)\(models\.(\w+)\)", source):
-        needed[tables[name]].add(verb.removesuffix("_or").upper())
-    # An upsert changes what is there, and so does, to PostgreSQL, a lock on a row.
-    for name in re.findall(
-        r"insert_or\(models\.(\w+)\)(?:(?!insert_or\().)*?on_conflict_do_update", source, re.DOTALL
-    ):
-        needed[tables[name]].add("UPDATE")
-    for name in re.findall(r"select\(models\.(\w+)\.(?:(?!select\().)*?with_for_update", source, re.DOTALL):
-        needed[tables[name]].add("UPDATE")
+    needed = {table: {"SELECT"} for table in ("alembic_version", *tables.values())}
+    for function in ast.parse(Path(queries.__file__).read_text()).body:
+        if isinstance(function, ast.FunctionDef):
+            for right, model in changes(function):
+                needed[tables[model]].add(right)
     granted = {table: set(re.sub(r" \(\w+\)", "", rights).split(", ")) for table, rights in roles.WORKER_MAY.items()}
     assert granted == needed
 
@@ -134,7 +161,7 @@ def test_rights_that_strayed_are_put_right(
     do(database, f"REVOKE INSERT ON answers FROM {roles.WORKER}; REVOKE ALL ON corrections FROM {roles.WORKER}")
     assert lacking(worker) == [
         "INSERT on answers",
-        *(f"{right} on corrections" for right in ("SELECT", "INSERT", "UPDATE")),
+        *(f"{right} on corrections" for right in ("SELECT", "INSERT", "UPDATE", "DELETE")),
     ]
     do(reader, "SELECT * FROM pages")
     migrations.upgrade(engine_of(users.migrate))
@@ -218,6 +245,24 @@ def test_commands_that_report_work_for_a_reader_and_others_say_what_they_lack(
         error = cli(*words.split()).exception
         assert isinstance(error, IntakeError)
         assert (error.code, f"permission denied for table {lacks}" in error.message) == ("database_refused", True)
+
+
+def test_a_worker_may_erase_a_case(
+    users: Logins, cli: Cli, database: Engine, classified: Classified, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with transaction(database) as connection:
+        class_sets.import_draft(
+            connection, ClassSet(name="papers", classes=(DocumentClass(name="bill"), DocumentClass(name="letter")))
+        )
+        class_sets.publish(connection, "papers")
+    sha256 = classified("a bill")
+    ask(database, sha256)
+    monkeypatch.setenv("DOCINTAKE_DATABASE__URL", users.worker)
+    erased = cli("forget", "--document", sha256, "--yes", "--json")
+    assert erased.exit_code == 0, erased.exception
+    with transaction(database) as connection:
+        assert queries.get_document(connection, sha256) is None
+        assert queries.get_job(connection, "asked") is None
 
 
 def ask(database: Engine, sha256: str) -> None:
