@@ -55,8 +55,8 @@ def test_what_was_sorted_by_tenant_waits_as_well(settings: Settings, client: Int
         client.classify(URI, metadata={"tenant": tenant})
     app = make_app(settings)
     with app.connection_for_read() as connection:
-        channel = connection.default_channel
-        channel.basic_consume("classify", no_ack=False, callback=lambda _: None, consumer_tag="test")
+        channel = connection.channel()
+        channel.basic_consume("classify", no_ack=False, callback=lambda message: message.ack(), consumer_tag="test")
         channel.connection.cycle._register_BRPOP(channel)
         channel._brpop_read()
         (classify, *_) = look(app)

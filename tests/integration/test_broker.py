@@ -124,8 +124,10 @@ def test_a_case_is_erased_by_a_user_who_may_look_through_redis(
 ) -> None:
     for case in ("case-1", "case-2"):
         office.classify("file:///srv/inbox/1.pdf", external_id=case, ignore_result=True)
-    monkeypatch.setenv("DOCINTAKE_BROKER__URL", server.url("docintake-forget"))
     monkeypatch.setenv("DOCINTAKE_BROKER__KEY_PREFIX", PREFIX)
+    monkeypatch.setenv("DOCINTAKE_BROKER__URL", server.url("docintake-node"))
+    assert "broker_refused" in str(cli("forget", "--external-id", "case-1", "--yes", "--json").exception)
+    monkeypatch.setenv("DOCINTAKE_BROKER__URL", server.url("docintake-forget"))
     erased = cli("forget", "--external-id", "case-1", "--yes", "--json")
     assert erased.exit_code == 0, erased.exception
     assert json.loads(erased.stdout)["counts"]["messages"] == 1
