@@ -50,7 +50,7 @@ class Quarter:
 
 
 def main(
-    tasks: Annotated[int, typer.Option(min=100, help="Enqueued at once, before the first is looked at.")] = 20000,
+    tasks: Annotated[int, typer.Option(min=100, help="Enqueued as fast as a client can.")] = 20000,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> None:
     """One node with the `fake` backend works off a backlog; its memory and connections, quarter by quarter."""
