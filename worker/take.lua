@@ -4,7 +4,7 @@
 -- unacknowledged. ARGV: kombu's separator within names of lists; how many messages are sorted by tenant at a time;
 -- and for each list whether its messages will be acknowledged, 1 or 0. Returns the list and the message.
 --
--- Messages that name a tenant leave their list for one of the tenant's own, `<list><sep>tenant<sep><name>`, and tenants
+-- Messages that name a tenant leave their list for one of the tenant's own, `<list><sep>tenant<sep><hash>`, and tenants
 -- take turns, in the order of `<list><sep>tenants`. Those that name none are one more tenant then.
 
 local unacked, index = KEYS[#KEYS], KEYS[#KEYS - 1]
@@ -20,7 +20,8 @@ local function tenant_of(headers)
     -- Senders that set no header of their own have Celery's, which shows their arguments as Python writes them.
     local shown = type(headers.kwargsrepr) == 'string' and headers.kwargsrepr or ''
     local tenant = headers.tenant or shown:match("'metadata': {[^}]-'tenant': '([^']+)'")
-    return type(tenant) == 'string' and tenant:sub(1, 100) or ''
+    -- Hashed, since it may be as long as its sender likes, and private.
+    return type(tenant) == 'string' and tenant ~= '' and redis.sha1hex(tenant) or ''
 end
 
 local function take(list)
