@@ -112,21 +112,28 @@ class StoppedBeat(Fault):
         return _signal(self.world.beat, signal.SIGTERM)
 
 
-class KilledRedis(Fault):
-    """It comes back with what stands in its append-only file."""
+class LostServer(Fault):
+    """A server's process ends by a signal, and comes back with what it has on disk."""
 
     lasts = (0.2, 2)
     server = True
+    program: ClassVar[str]
     number: ClassVar[signal.Signals] = signal.SIGKILL
 
     def strike(self, chance: random.Random) -> bool:
-        for process in self.world.server("redis-server"):
+        for process in self.world.server(self.program):
             process.send_signal(self.number)
             process.wait(30)
         return True
 
     def heal(self) -> None:
         self.world.embedded.start()
+
+
+class KilledRedis(LostServer):
+    """What it has is its append-only file."""
+
+    program = "redis-server"
 
 
 class StoppedRedis(KilledRedis):
@@ -169,21 +176,10 @@ class CutLine(Fault):
         return True
 
 
-class KilledPostgres(Fault):
-    """It comes back from its write-ahead log."""
+class KilledPostgres(LostServer):
+    """What it has is its write-ahead log."""
 
-    lasts = (0.2, 2)
-    server = True
-    number: ClassVar[signal.Signals] = signal.SIGKILL
-
-    def strike(self, chance: random.Random) -> bool:
-        for process in self.world.server("postgres"):
-            process.send_signal(self.number)
-            process.wait(30)
-        return True
-
-    def heal(self) -> None:
-        self.world.embedded.start()
+    program = "postgres"
 
 
 class StoppedPostgres(KilledPostgres):

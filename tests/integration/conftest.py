@@ -1,37 +1,27 @@
 """The command line in this process, documents that were classified earlier, and a runtime as a node holds it."""
 
 import hashlib
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import Result
-from printed import pdf
 from pydantic import BaseModel, SecretStr
+from serving import Classified, Cli, Serve, Serving
 from sqlalchemy import Engine
 from typer.testing import CliRunner
 
 from core.backends.fake import Fake
-from core.class_set import ClassSet, DocumentClass
 from core.classify import Classifier
-from core.contract import CLASSIFY, ClassifyResult, DocumentInfo, PageResult, Wire
+from core.contract import CLASSIFY, ClassifyResult, DocumentInfo, PageResult
 from core.descriptions import Descriptions
 from core.features import features_of
 from core.page import Line, Page
 from core.settings import Broker, Database, Documents, Model, Node, Reading, Settings, Thresholds
 from db import queries
 from db.session import transaction
-from worker import class_sets, job
+from worker import class_sets
 from worker.cli.main import app
 from worker.runtime import Runtime, encoder_of
-from worker.tasks import JOBS
-
-Cli = Callable[..., Result]
-Classified = Callable[..., str]
 
 
 @pytest.fixture
@@ -111,41 +101,6 @@ def classified(database: Engine) -> Classified:
         return sha256
 
     return keep
-
-
-@dataclass
-class Serving:
-    """A runtime as a node holds it, `fake` backend, on a database of its own, and the folder that it may read."""
-
-    runtime: Runtime
-    inbox: Path
-    database: Engine
-
-    def file(self, *lines: str, pages: int = 1) -> str:
-        """The URI of a new PDF that says these lines, and something that no other says, on each page."""
-        path = self.inbox / f"{uuid.uuid4().hex}.pdf"
-        path.write_bytes(pdf([*lines, f"Number {path.stem}"], pages=pages))
-        return path.as_uri()
-
-    def publish(self, name: str, **classes: str) -> int:
-        """Put a class set, name → description, into service; returns its version's number."""
-        described = tuple(DocumentClass(name=key, description=value) for key, value in classes.items())
-        with transaction(self.database) as connection:
-            class_sets.import_draft(connection, ClassSet(name=name, classes=described))
-            return class_sets.publish(connection, name).now.number
-
-    def job(self, task_id: str) -> queries.Job:
-        with transaction(self.database) as connection:
-            found = queries.get_job(connection, task_id)
-        assert found
-        return found
-
-    def run(self, name: str, payload: dict[str, Any], task_id: str | None = None) -> Wire:
-        """Run a task as a node does on receiving it."""
-        return job.run(self.runtime, JOBS[name], task_id or uuid.uuid4().hex, payload)
-
-
-Serve = Callable[..., AbstractContextManager[Serving]]
 
 
 @pytest.fixture(scope="module")

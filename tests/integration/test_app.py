@@ -15,16 +15,13 @@ import pytest
 import redis
 from node import PATIENCE, Node, disconnect, wait_until
 from printed import pdf
-from pydantic import SecretStr
+from serving import fake_office
 from sqlalchemy import Engine, make_url, text
 
-from core.class_set import ClassSet, DocumentClass
 from core.contract import CLASSIFY, IntakeClient, IntakeError, client, inline
-from core.settings import Broker, Database, Documents, Model, Reading, Settings
-from core.settings import Node as NodeSettings
+from core.settings import Model, Settings
 from db import queries
-from db.session import make_engine, transaction
-from worker import class_sets
+from db.session import transaction
 
 PREFIX = f"{uuid.uuid4().hex}:"
 IN_DOCUMENT, IN_METADATA, IN_CLASSES, IN_NAME = "Quetzalcoatl", "Popocatepetl", "Huitzilopochtli", "Tenochtitlan"
@@ -38,29 +35,17 @@ def office(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator["Office"]:
     folder = tmp_path_factory.mktemp("office")
-    with fresh_database() as url:
-        settings = Settings(
-            data_dir=folder / "data",
-            broker=Broker(url=SecretStr(redis_url), key_prefix=PREFIX),
-            database=Database(url=SecretStr(url)),
-            documents=Documents(roots=(str(folder),)),
-            reading=Reading(processes=1),
-            model=Model(backend="fake"),
-            node=NodeSettings(concurrency=4, retry_delay=0.2, class_refresh=0.2),
-        )
-        database = make_engine(url, statement_timeout=30, pool_size=2)
-        classes = tuple(DocumentClass(name=name, description=f"a {name}") for name in ("receipt", "letter"))
-        with transaction(database) as connection:
-            class_sets.import_draft(connection, ClassSet(name="intake", classes=classes))
-            class_sets.publish(connection, "intake")
-        with Node(settings, folder) as node:
-            office = Office(settings, folder, database, node.until_ready())
-            yield office
-            office.close()
-            # Whatever else the tests did to it, it told nobody.
-            assert node.terminate()[0] == 0
-            log = node.log.read_text()
-        database.dispose()
+    with (
+        fresh_database() as url,
+        fake_office(url, redis_url, PREFIX, folder) as (settings, database),
+        Node(settings, folder) as node,
+    ):
+        office = Office(settings, folder, database, node.until_ready())
+        yield office
+        office.close()
+        # Whatever else the tests did to it, it told nobody.
+        assert node.terminate()[0] == 0
+        log = node.log.read_text()
     assert not [secret for secret in (*PRIVATE, *passwords(settings)) if secret in log]
     assert [line for line in log.splitlines() if line.startswith("{") and json.loads(line)["event"] == "job ended"]
 

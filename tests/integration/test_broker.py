@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 import redis
-from conftest import Cli
 from guarded import PREFIX, Guarded, rules
 from node import disconnect
 from redis.exceptions import NoPermissionError
+from serving import Cli
 
 from core.contract import IntakeClient
 from worker import broker

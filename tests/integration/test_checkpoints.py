@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Serving
+from serving import Serving
 from sqlalchemy import Connection, Engine
 from trained import CLASSES, ENCODER, features, keep, learned, report
 

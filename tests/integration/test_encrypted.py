@@ -11,12 +11,12 @@ from urllib.parse import quote, urlencode
 import pytest
 import redis
 from certificates import Certificates, Terminator
-from conftest import Cli
 from encrypted import PASSWORD, encrypted_postgres
 from guarded import PREFIX, Guarded, password_of, program_with_encryption
 from node import PATIENCE, Node, disconnect
 from printed import pdf
 from pydantic import SecretStr
+from serving import Cli
 from sqlalchemy import Engine, text
 
 from core.class_set import ClassSet, DocumentClass

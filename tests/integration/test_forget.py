@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import redis
-from conftest import Serving
 from kombu import Consumer
 from node import disconnect
 from pydantic import SecretStr
+from serving import Serving
 from sqlalchemy import text
 from trained import keep
 

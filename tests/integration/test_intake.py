@@ -7,8 +7,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from conftest import Serving
 from printed import file_of, pdf, picture
+from serving import Serving
 from sqlalchemy import text
 
 from core.backends import Vectors

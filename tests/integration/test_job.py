@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import pytest
-from conftest import Serving
 from printed import pdf
+from serving import Serving
 from sqlalchemy import Connection
 
 from core.contract import CLASSIFY, CORRECT, ClassifyRequest, ClassifyResult, Wire

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Serve, Serving
 from made_of_chance import clip
 from node import wait_until
 from PIL import Image
 from printed import file_of
+from serving import Serve, Serving
 from sqlalchemy import text
 from tiny_internvl import save_internvl, save_mpnet
 

@@ -12,16 +12,13 @@ import pytest
 import redis
 from node import PATIENCE, Node, disconnect, environment_of, wait_until
 from printed import pdf
-from pydantic import SecretStr
+from serving import fake_office
 from sqlalchemy import Engine, text
 from typer.testing import CliRunner
 
-from core.class_set import ClassSet, DocumentClass
 from core.contract import IntakeClient, inline
-from core.settings import Broker, Database, Documents, Model, Reading, Settings
-from core.settings import Node as NodeSettings
-from db.session import make_engine, transaction
-from worker import class_sets
+from core.settings import Settings
+from db.session import transaction
 from worker.cli.main import app
 
 PRIVATE = {
@@ -150,27 +147,16 @@ def desk(
     folder = tmp_path_factory.mktemp("desk")
     data = folder / "data"
     data.mkdir()
-    with fresh_database() as url:
-        settings = Settings(
-            data_dir=data,
-            broker=Broker(url=SecretStr(redis_url), key_prefix=f"{uuid.uuid4().hex}:"),
-            database=Database(url=SecretStr(url)),
-            documents=Documents(roots=(str(folder),)),
-            reading=Reading(processes=1),
-            model=Model(backend="fake"),
-            node=NodeSettings(concurrency=4, retry_delay=0.2, class_refresh=0.2),
-        )
-        database = make_engine(url, statement_timeout=30, pool_size=2)
-        classes = tuple(DocumentClass(name=name, description=f"a {name}") for name in ("receipt", "letter"))
-        with transaction(database) as connection:
-            class_sets.import_draft(connection, ClassSet(name="intake", classes=classes))
-            class_sets.publish(connection, "intake")
-        with Node(settings, data) as node:
-            desk = Desk(settings, folder, database, node.until_ready())
-            yield desk
-            desk.close()
-            assert node.terminate()[0] == 0
-        database.dispose()
+    prefix = f"{uuid.uuid4().hex}:"
+    with (
+        fresh_database() as url,
+        fake_office(url, redis_url, prefix, folder) as (settings, database),
+        Node(settings, data) as node,
+    ):
+        desk = Desk(settings, folder, database, node.until_ready())
+        yield desk
+        desk.close()
+        assert node.terminate()[0] == 0
 
 
 def test_no_log_event_or_error_holds_what_stands_in_documents_and_requests(desk: Desk) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Serving
 from node import wait_until
 from parted import Parts
+from serving import Serving
 from sqlalchemy import text
 
 from core.contract import CLASSIFY, CORRECT, RETRAIN, ClassifyResult, RetrainResult, TrainingProgress

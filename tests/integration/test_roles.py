@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from conftest import Classified, Cli
 from logins import Logins, logins
+from serving import Classified, Cli
 from sqlalchemy import Engine, text
 
 from core.class_set import ClassSet, DocumentClass
@@ -229,13 +229,7 @@ def test_reports_see_no_text_of_pages_and_change_nothing(standing: tuple[Engine,
 def test_commands_that_report_work_for_a_reader_and_others_say_what_they_lack(
     users: Logins, cli: Cli, database: Engine, classified: Classified, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with transaction(database) as connection:
-        class_sets.import_draft(
-            connection, ClassSet(name="papers", classes=(DocumentClass(name="bill"), DocumentClass(name="letter")))
-        )
-        class_sets.publish(connection, "papers")
-    sha256 = classified("a bill")
-    ask(database, sha256)
+    sha256 = bill(database, classified)
     monkeypatch.setenv("DOCINTAKE_DATABASE__URL", users.read)
     for words in ("jobs list", f"jobs show job-{sha256[:8]}", "checkpoints list", "runs list", "classes list"):
         result = cli(*words.split())
@@ -250,19 +244,25 @@ def test_commands_that_report_work_for_a_reader_and_others_say_what_they_lack(
 def test_a_worker_may_erase_a_case(
     users: Logins, cli: Cli, database: Engine, classified: Classified, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with transaction(database) as connection:
-        class_sets.import_draft(
-            connection, ClassSet(name="papers", classes=(DocumentClass(name="bill"), DocumentClass(name="letter")))
-        )
-        class_sets.publish(connection, "papers")
-    sha256 = classified("a bill")
-    ask(database, sha256)
+    sha256 = bill(database, classified)
     monkeypatch.setenv("DOCINTAKE_DATABASE__URL", users.worker)
     erased = cli("forget", "--document", sha256, "--yes", "--json")
     assert erased.exit_code == 0, erased.exception
     with transaction(database) as connection:
         assert queries.get_document(connection, sha256) is None
         assert queries.get_job(connection, "asked") is None
+
+
+def bill(database: Engine, classified: Classified) -> str:
+    """A document that was classified and asked about; its id."""
+    with transaction(database) as connection:
+        class_sets.import_draft(
+            connection, ClassSet(name="papers", classes=(DocumentClass(name="bill"), DocumentClass(name="letter")))
+        )
+        class_sets.publish(connection, "papers")
+    sha256: str = classified("a bill")
+    ask(database, sha256)
+    return sha256
 
 
 def ask(database: Engine, sha256: str) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from conftest import Serving
 from printed import file_of, picture
+from serving import Serving
 from sqlalchemy import text
 
 from core.answer import Inquiry, not_found

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import Serve, Serving
 from node import wait_until
+from serving import Serve, Serving
 from sqlalchemy import text
 
 from core.classify import Classifier
