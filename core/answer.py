@@ -11,7 +11,7 @@ from core.contract.answer import Answer
 from core.errors import IntakeError, ModelFailure, TransientFailure
 from core.page import Page
 from core.picture import Pixels
-from core.question import Question, understand
+from core.question import Question
 
 if TYPE_CHECKING:
     from core.classify import Decision
@@ -83,6 +83,8 @@ def answer_questions(answerer: Answerer, inquiry: Inquiry, texts: Sequence[str],
 
     Raises TransientFailure, where all of them are to be asked again.
     """
+    from core.understanding import understand
+
     questions = [understand(text) for text in texts]
     if all(page.is_blank for page in inquiry.pages):
         return [not_found(question, SURE) for question in questions]

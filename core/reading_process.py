@@ -18,16 +18,19 @@ import traceback
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from core import settings
 from core.confinement import Confinement, allow_seconds, confine
-from core.documents import Document
 from core.errors import ModelFailure, RejectedInput, TransientFailure
 from core.page import Page
 from core.picture import LONGEST_SIDE, Pixels
+
+if TYPE_CHECKING:
+    # Not imported by the child: it is started often, and needs neither.
+    from core import settings
+    from core.documents import Document
 
 _KEPT_ENVIRONMENT: Final = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "VIRTUAL_ENV")
 _ROOT: Final = str(Path(__file__).resolve().parent.parent)
@@ -44,7 +47,7 @@ class Crashed(Exception):
 class ReadingProcess:
     """The parent's end. Starts its process when first needed and again after each death; one thread at a time."""
 
-    def __init__(self, reading: settings.Reading, limits: settings.Documents) -> None:
+    def __init__(self, reading: "settings.Reading", limits: "settings.Documents") -> None:
         self._reading = reading
         self._limits = limits
         self.confinement: Confinement | None = None
@@ -78,11 +81,11 @@ class ReadingProcess:
         if self._closed:
             self._kill()
 
-    def page_count(self, document: Document) -> int:
+    def page_count(self, document: "Document") -> int:
         """See `read` for what is raised."""
         return int(self._ask(document, "page_count"))
 
-    def read(self, document: Document, number: int) -> Page:
+    def read(self, document: "Document", number: int) -> Page:
         """Read one page.
 
         Raises RejectedInput as the decoders do, and `reading_timeout`, `reading_memory`; Crashed; ModelFailure;
@@ -90,7 +93,7 @@ class ReadingProcess:
         """
         return Page.from_json(self._ask(document, "page", number))
 
-    def render(self, document: Document, number: int, turns: int = 0) -> Pixels:
+    def render(self, document: "Document", number: int, turns: int = 0) -> Pixels:
         """The pixels of a page, turned by so many quarters counter-clockwise. Raises as `read` does."""
         pixels: Pixels = self._ask(document, "pixels", number, turns)
         return pixels
@@ -102,7 +105,7 @@ class ReadingProcess:
         if (process := self._process) is not None:
             process.wait()
 
-    def _ask(self, document: Document, wanted: str, number: int = 1, turns: int = 0) -> Any:
+    def _ask(self, document: "Document", wanted: str, number: int = 1, turns: int = 0) -> Any:
         if self._process is None or self._process.poll() is not None:
             self._stop()
             self.start()

@@ -13,6 +13,7 @@ from core.page import Line
 
 # How PDFium writes a hyphen at the end of a line whose word it joined with the rest on the next line.
 _JOINED: Final = dict.fromkeys((0x2, 0xFFFE, 0xAD))
+_NOTHING: Final = {0, *_JOINED}
 _WORD_GAP: Final = 1.4
 """Heights of the row that a word stands off the one before it, at most: justified text needs more than one."""
 _OVERLAP: Final = 0.5
@@ -86,8 +87,8 @@ def _cells(page: Any, text_page: Any, codes: list[int], line: range, size: tuple
 def _words(codes: list[int], line: range) -> Iterator[range]:
     start = line.start
     for index in range(line.start, line.stop + 1):
-        if index == line.stop or not _text(codes[index : index + 1]):
-            if _text(codes[start:index]):
+        if index == line.stop or codes[index] in _NOTHING or chr(codes[index]).isspace():
+            if start < index:
                 yield range(start, index)
             start = index + 1
 

@@ -30,8 +30,8 @@ from core.extraction.sheet import Sheet, sheet_of
 from core.extraction.signals import SIGNALS, signals_of
 from core.extraction.signals import Asked as Signalled
 from core.field import LEXICON
-from core.question import understand
 from core.settings import Model
+from core.understanding import understand
 from samples.composed import Asked, Composition, compose
 from samples.rendered import rendered
 

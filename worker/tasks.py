@@ -31,7 +31,7 @@ from core.contract import (
 )
 from core.contract.classify import ClassifyOptions
 from core.errors import ModelFailure, RejectedInput
-from core.question import TODAY, Question, understand
+from core.question import TODAY, Question
 from db import queries
 from db.queries import Job
 from db.session import transaction
@@ -94,6 +94,8 @@ def classify_many(runtime: Runtime, started: Job, request: ClassifyManyRequest) 
 
 def answer(runtime: Runtime, started: Job, request: AnswerRequest) -> job.Done:
     """Answer questions about one document; only those are asked that this reader has not answered before."""
+    from core.understanding import understand
+
     seconds: dict[str, float] = {}
     intake = take_in(runtime, request.document, request.pages or runtime.settings.documents.pages, seconds)
     sha256 = intake.document.document_id

@@ -159,9 +159,10 @@ def test_the_children_of_a_parent_that_was_killed_stop_by_themselves() -> None:
 
 def launch_in_a_process_of_its_own(script: str) -> "subprocess.Popen[bytes]":
     program = (
-        "import sys; from pathlib import Path; from worker.launch import Launcher, Service\n"
+        "import sys; from contextlib import suppress; from pathlib import Path\n"
+        "from worker.launch import Launcher, Service\n"
         "service = Service('node', ['sh', '-c', sys.argv[1]], ready_file=Path('ready'))\n"
-        "with Launcher([service], print, grace=600) as launcher:\n"
+        "with Launcher([service], print, grace=600) as launcher, suppress(KeyboardInterrupt):\n"
         "    Path('launched').touch()\n"
         "    launcher.wait()\n"
     )

@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from core.page import Line
-from core.question import understand
+from core.understanding import understand
 from samples.composed import KINDS, UNANSWERABLE, Composition, compose
 
 SEEDS = range(240)

@@ -6,7 +6,8 @@ from core.answer import not_found
 from core.contract.answer import Answer, IntegerValue
 from core.counting import count
 from core.page import Line, Page
-from core.question import Question, understand
+from core.question import Question
+from core.understanding import understand
 
 INVOICE = """
 INVOICE 4711|Date|3 May 2020

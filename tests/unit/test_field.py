@@ -1,7 +1,7 @@
 import pytest
 
 from core.field import LEXICON, Field
-from core.question import understand
+from core.understanding import understand
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from core.class_set import ClassSet, DocumentClass
 from core.errors import ModelFailure, RejectedInput
 from core.features import Features, features_of, part_texts
 from core.page import Page
-from core.question import understand
 from core.settings import Asking, Model
+from core.understanding import understand
 
 CLASSES = ClassSet(
     name="papers",

@@ -20,7 +20,7 @@ from core.contract.answer import AmountValue, Answer, DateValue, IntegerValue, Q
 from core.errors import ModelFailure, RejectedInput
 from core.page import Page
 from core.prompts import prompt_of
-from core.question import understand
+from core.understanding import understand
 
 INQUIRY = Inquiry((PAGE,), 7, lambda: DocumentType("invoice", 1.0), (IMAGE,))
 QUESTIONS = (

@@ -13,7 +13,7 @@ from core.prompts import (
     prompts_of,
     templates_of,
 )
-from core.question import understand
+from core.understanding import understand
 
 
 def test_every_class_has_the_general_templates() -> None:

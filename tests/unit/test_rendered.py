@@ -1,7 +1,7 @@
 import pytest
 
 from core.page import Page
-from core.question import understand
+from core.understanding import understand
 from samples import CLASSES
 from samples.composed import Composition
 from samples.rendered import rendered

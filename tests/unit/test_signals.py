@@ -7,7 +7,8 @@ from core.extraction.sheet import Sheet, sheet_of
 from core.extraction.signals import NONE_SIGNALS, SIGNALS, Asked, signals_of
 from core.field import LEXICON
 from core.page import Line, Page
-from core.question import Question, understand
+from core.question import Question
+from core.understanding import understand
 
 INVOICE = (
     ("Invoice No.", 50, 200, 200, 225),

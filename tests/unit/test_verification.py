@@ -6,7 +6,7 @@ import pytest
 from core.answer import DocumentType, not_found
 from core.contract.answer import AmountValue, Answer, DateValue, Evidence, IntegerValue, Value, YesNoValue
 from core.page import Line, Page
-from core.question import understand
+from core.understanding import understand
 from core.verification import inner, verify
 
 EVIDENCE = Evidence(page=1, box=(10, 20, 90, 34), text="as printed")

@@ -74,6 +74,8 @@ def worker(
     # Before anything imports torch.
     model = settings.model.model_copy(update={"device": pin(wanted)})
     settings = settings.model_copy(update={"model": model})
+    from celery.utils.nodenames import host_format
+
     from worker import metrics
     from worker.app import make_app, mark_ready
     from worker.backlog import Backlogs
@@ -83,8 +85,11 @@ def worker(
         metrics.serve(settings, Backlogs(app))
     if ready_file is not None:
         mark_ready(app, ready_file)
-    node = name or f"{queues.replace(',', '-')}@%h"
-    app.worker_main(["--quiet", "worker", "--queues", queues, "--hostname", node, "--without-mingle"])
+    node = host_format(name or f"{queues.replace(',', '-')}@%h")
+    # Not by Celery's own command line, whose shell takes longer to import than all of ours.
+    serving = app.Worker(hostname=node, queues=queues, without_mingle=True, quiet=True)
+    serving.start()
+    raise typer.Exit(serving.exitcode or 0)
 
 
 def beat(context: typer.Context) -> None:

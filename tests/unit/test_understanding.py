@@ -2,7 +2,8 @@ import random
 
 import pytest
 
-from core.question import Claim, Question, understand
+from core.question import Claim, Question
+from core.understanding import understand
 
 DOCUMENT_TYPE = [
     "What type of document is this?",
