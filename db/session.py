@@ -2,12 +2,13 @@
 
 import json
 import re
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from core.errors import TransientFailure
@@ -40,7 +41,7 @@ _ADVICE: Final = (
 
 
 def make_engine(url: str, *, statement_timeout: float, pool_size: int) -> Engine:
-    """A pool of at most `pool_size` connections, checked before use; opened when first needed.
+    """A pool of at most `pool_size` connections, looked at before use; opened when first needed.
 
     No statement takes longer than `statement_timeout` seconds, nobody waits longer for a free connection, and a
     server that vanished from the network is noticed within half a minute. Errors list no statement's parameters.
@@ -48,12 +49,11 @@ def make_engine(url: str, *, statement_timeout: float, pool_size: int) -> Engine
     parts = make_url(url)
     if parts.drivername in ("postgres", "postgresql"):
         parts = parts.set(drivername="postgresql+psycopg2")
-    return create_engine(
+    engine = create_engine(
         parts,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=statement_timeout,
-        pool_pre_ping=True,
         hide_parameters=True,
         json_serializer=_to_json,
         connect_args={
@@ -66,6 +66,21 @@ def make_engine(url: str, *, statement_timeout: float, pool_size: int) -> Engine
             "tcp_user_timeout": 25_000,
         },
     )
+
+    def look(connection: Any, _record: object, _proxy: object) -> None:
+        # The server says so when it ends a session, and closes the line: only then is there something to read from
+        # one that is idle. SQLAlchemy's own check asks it each time, at a tenth of what a task costs.
+        line = select.poll()
+        line.register(connection, select.POLLIN)
+        if not line.poll(0):
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise DisconnectionError("the server ended the session") from error
+
+    event.listen(engine, "checkout", look)
+    return engine
 
 
 @contextmanager
