@@ -47,9 +47,9 @@ from core.errors import ModelFailure
 from core.page import Page
 from core.picture import Pixels
 from core.prompts import PROMPTS, prompts_of
-from core.question import understand
 from core.reading import Reader
 from core.settings import PROJECT, Settings
+from core.understanding import understand
 from samples import CLASSES, file_format, render, wear
 from worker.stack import CLASSES as CLASS_SETS
 from worker.stack import Stack

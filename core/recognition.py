@@ -16,6 +16,8 @@ _SHORTEST_SIDE: Final = 32
 _SHORTEST_DETECTED: Final = 736
 _LONGEST_DETECTED: Final = 1440
 """Pixels, for finding lines; they are recognised at the page's full LONGEST_SIDE."""
+_MOST_ENLARGED: Final = 4.0
+"""More does not make print legible that is not at this size, and costs as much time as a page."""
 
 
 class Recognizer:
@@ -101,7 +103,7 @@ def _in_reading_order(lines: list[Line]) -> list[Line]:
 def _enlarged(pixels: Pixels) -> Pixels:
     """Small pages are scaled up, as the detector was not taught to see text of a few pixels."""
     height, width = pixels.shape[:2]
-    factor = min(_SHORTEST_DETECTED / min(height, width), _LONGEST_DETECTED / max(height, width))
+    factor = min(_SHORTEST_DETECTED / min(height, width), _LONGEST_DETECTED / max(height, width), _MOST_ENLARGED)
     if factor <= 1:
         return pixels
     size = max(1, round(width * factor)), max(1, round(height * factor))
