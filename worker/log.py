@@ -41,7 +41,7 @@ def configure_log(level: int = logging.INFO) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.captureWarnings(True)
-    for chatty in ("celery", "multiprocessing", "sentence_transformers"):
+    for chatty in ("celery", "multiprocessing"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     # Celery's pool of processes keeps this one to itself.
     logging.getLogger("multiprocessing").handlers[:] = [handler]

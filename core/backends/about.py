@@ -15,19 +15,23 @@ _KERNELS: Final = {
 """Of torch's scaled dot product attention on a GPU, and what says in `torch.backends.cuda` whether it may be used."""
 
 
-def about_module(module: "nn.Module") -> dict[str, str]:
-    """Its `dtype`s, the one of most weights first, how it does `attention`, and its `parameters`."""
+def about_module(module: "nn.Module", attention: str | None = None) -> dict[str, str]:
+    """Its `dtype`s, the one of most weights first, how it does `attention`, and its `parameters`.
+
+    `attention` is for a module whose parts do not say.
+    """
     weights = list(module.parameters())
     dtypes: Counter[str] = Counter()
     for weight in weights:
         dtypes[str(weight.dtype).removeprefix("torch.")] += weight.numel()
     # Towers may do it in different ways.
     configs = (getattr(part, "config", None) for part in module.modules())
-    attention = sorted({str(found) for config in configs if (found := getattr(config, "_attn_implementation", None))})
+    said = {str(found) for config in configs if (found := getattr(config, "_attn_implementation", None))}
+    ways = [attention] if attention else sorted(said)
     on_gpu = any(weight.device.type == "cuda" for weight in weights)
     return {
         "dtype": " and ".join(dtype for dtype, _ in dtypes.most_common()),
-        "attention": " and ".join(f"{name}{_kernels() if on_gpu and name == 'sdpa' else ''}" for name in attention),
+        "attention": " and ".join(f"{name}{_kernels() if on_gpu and name == 'sdpa' else ''}" for name in ways),
         "parameters": f"{dtypes.total():,}",
     }
 

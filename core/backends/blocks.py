@@ -3,50 +3,34 @@
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from core.backends import Vectors
+from core.backends.minilm import MiniLM, by_length, pooled
 from core.errors import ModelFailure
 from core.features import page_vector
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-
-_TOGETHER: Final = 32
-"""Texts that are padded to one length."""
-
-
-def bert_of(model: "SentenceTransformer") -> Any:
-    """The transformer in it, with `embeddings` and `encoder.layer`."""
-    return model[0].auto_model
 
 
 @dataclass(frozen=True, slots=True)
 class _Below:
     """A model up to its last `blocks` blocks, which nothing changes."""
 
-    model: "SentenceTransformer"
+    model: MiniLM
     blocks: int
 
     def __deepcopy__(self, _: Any) -> Self:
         return self
 
-    def __call__(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+    def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """(texts, tokens, dimensions) float32, and (texts, tokens): which of them are no padding."""
-        bert = bert_of(self.model)
-        told = self.model.tokenizer(
-            texts, padding=True, truncation=True, max_length=self.model.max_seq_length, return_tensors="pt"
-        ).to(bert.device)
-        known = told["attention_mask"].bool()
         with torch.no_grad():
-            hidden = bert.embeddings(input_ids=told["input_ids"], token_type_ids=told["token_type_ids"])
-            for layer in bert.encoder.layer[: -self.blocks]:
-                hidden = layer(hidden, known[:, None, None, :])
+            hidden, known = self.model.embed(texts)
+            for layer in self.model.layers[: -self.blocks]:
+                hidden = layer(hidden, known)
         return hidden.float(), known
 
 
@@ -59,13 +43,13 @@ class Blocks(nn.Module):
         self._below = below
 
     @classmethod
-    def of(cls, model: "SentenceTransformer", blocks: int) -> Self:
+    def of(cls, model: MiniLM, blocks: int) -> Self:
         """With copies of that model's last blocks."""
-        layers = [copy.deepcopy(layer).float() for layer in bert_of(model).encoder.layer[-blocks:]]
+        layers = [copy.deepcopy(layer).float() for layer in model.layers[-blocks:]]
         return cls(_Below(model, blocks), layers).eval()
 
     @classmethod
-    def restore(cls, model: "SentenceTransformer", state: Mapping[str, Tensor]) -> Self:
+    def restore(cls, model: MiniLM, state: Mapping[str, Tensor]) -> Self:
         """With the blocks of that state. Raises ModelFailure(`checkpoint_unusable`) where they are not its own."""
         try:
             blocks = cls.of(model, len({name.split(".")[1] for name in state}))
@@ -82,26 +66,16 @@ class Blocks(nn.Module):
         return super().train(mode=False)
 
     def forward(self, batch: Sequence[Sequence[str]]) -> Tensor:
-        texts = [text for parts in batch for text in parts]
-        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
-        vectors = torch.cat(
-            [
-                self._vectors([texts[place] for place in order[start : start + _TOGETHER]])
-                for start in range(0, len(order), _TOGETHER)
-            ]
-        )
-        in_place = vectors[torch.tensor(order, device=vectors.device).argsort()]
-        return torch.stack([page_vector(parts) for parts in torch.split(in_place, [len(parts) for parts in batch])])
+        vectors = by_length([text for parts in batch for text in parts], self._vectors)
+        return torch.stack([page_vector(parts) for parts in torch.split(vectors, [len(parts) for parts in batch])])
 
     def encode(self, batch: Sequence[Sequence[str]]) -> list[Vectors]:
         """The same as arrays, while nothing is learned."""
         with torch.inference_mode():
             return list(self(batch).cpu().numpy())
 
-    def _vectors(self, texts: list[str]) -> Tensor:
-        """(texts, dimensions), unit rows."""
+    def _vectors(self, texts: Sequence[str]) -> Tensor:
         hidden, known = self._below(texts)
         for layer in self.layers:
-            hidden = checkpoint(layer, hidden, known[:, None, None, :], use_reentrant=False, preserve_rng_state=False)
-        weights = known[..., None].float()
-        return functional.normalize((hidden.float() * weights).sum(1) / weights.sum(1), dim=-1)
+            hidden = checkpoint(layer, hidden, known, use_reentrant=False, preserve_rng_state=False)
+        return pooled(hidden, known)

@@ -25,10 +25,10 @@ from core.settings import Asking, Model
 from core.zero_shot import EncodeTexts
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
     from torch import Tensor
 
     from core.backends.blocks import Blocks
+    from core.backends.minilm import MiniLM
 
 WEIGHTS_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Of model.safetensors as sentence-transformers/all-MiniLM-L6-v2 publishes it."""
@@ -44,7 +44,7 @@ class OcrText:
 
     def __init__(self, _settings: Model) -> None:
         self.fingerprint = f"ocr_text-minilm-{WEIGHTS_SHA256[:12]}"
-        self._model: SentenceTransformer | None = None
+        self._model: MiniLM | None = None
 
     def load(self, device: str) -> None:
         """Check the weights and load them.
@@ -64,13 +64,14 @@ class OcrText:
         go_offline()
         try:
             import torch
-            from sentence_transformers import SentenceTransformer
+
+            from core.backends.minilm import MiniLM
 
             self.device = device = available(device)
 
             # Beside the readers, which take a core each, more threads cost more than they bring.
             torch.set_num_threads(min(4, max(1, (os.cpu_count() or 1) // 2)))
-            self._model = SentenceTransformer(str(_folder()), device=device, local_files_only=True)
+            self._model = MiniLM.load(_folder(), device)
             if device != "cpu" or {"avx512_bf16", "amx_bf16"} & {
                 k for k, has in torch.cpu.get_capabilities().items() if has
             }:
@@ -79,7 +80,7 @@ class OcrText:
             raise ModelFailure("model_unloadable", f"MiniLM cannot be loaded on {device}: {error}") from error
 
     def about(self) -> dict[str, str]:
-        return about_module(self._loaded())
+        return about_module(self._loaded(), "sdpa")
 
     def prepare(self, page: Page, pixels: Pixels | None = None) -> list[str]:
         return part_texts(page)
@@ -92,11 +93,13 @@ class OcrText:
         return np.split(vectors, np.cumsum([len(parts) for parts in batch])[:-1])
 
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        import torch
+
         model = self._loaded()
         if not texts:
             return np.zeros((0, 384), dtype=np.float32)
-        vectors = np.asarray(model.encode(list(texts), batch_size=32, show_progress_bar=False), dtype=np.float32)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        with torch.inference_mode():
+            vectors: Vectors = model(texts).cpu().numpy()
         return vectors
 
     def zero_shot(self, class_set: ClassSet, encode_texts: EncodeTexts) -> Descriptions:
@@ -106,10 +109,10 @@ class OcrText:
         return Extractor(self.fingerprint, self.encode_texts, lexicon_of(asking.fields))
 
     def trainable(self, blocks: int) -> "Blocks":
-        from core.backends.blocks import Blocks, bert_of
+        from core.backends.blocks import Blocks
 
         model = self._loaded()
-        if not 0 < blocks <= len(bert_of(model).encoder.layer):
+        if not 0 < blocks <= len(model.layers):
             nothing_to_unfreeze(blocks)
         return Blocks.of(model, blocks)
 
@@ -118,7 +121,7 @@ class OcrText:
 
         return Blocks.restore(self._loaded(), blocks).encode
 
-    def _loaded(self) -> "SentenceTransformer":
+    def _loaded(self) -> "MiniLM":
         if self._model is None:
             raise ModelFailure("not_loaded", "encode was called before load: a fault in the caller")
         return self._model

@@ -140,7 +140,7 @@ def test_the_chosen_model_is_checked_where_none_is_given(cli: Cli) -> None:
 def test_the_default_backend_works_as_installed(cli: Cli) -> None:
     told = json.loads(cli("models", "check", "--backend", "ocr_text", "--json").stdout)
     assert told["ok"]
-    assert told["about"]["parameters"] == "22,713,216"
+    assert told["about"]["parameters"] == "22,565,376"
     assert told["page_shape"][1] == told["text_dimensions"] == 384
 
 
