@@ -14,7 +14,7 @@ import structlog
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
-from core.settings import Broker, Database, Documents, Model, Settings
+from core.settings import Broker, Database, Documents, Model, Reading, Settings
 from db import migrations
 from db.session import make_engine
 from worker.embedded import Addresses, Embedded
@@ -128,6 +128,7 @@ def settings(redis_url: str, database_url: str, tmp_path: Path) -> Settings:
         broker=Broker(url=SecretStr(redis_url), key_prefix=f"{uuid.uuid4().hex}:"),
         database=Database(url=SecretStr(database_url)),
         documents=Documents(roots=(str(tmp_path),)),
+        reading=Reading(processes=1),
         model=Model(backend="fake"),
     )
 

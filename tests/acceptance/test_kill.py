@@ -52,12 +52,12 @@ class Office:
         return Node(self.settings, self.folder, name)
 
     def send(self, count: int = TASKS) -> list[Handle[ClassifyResult]]:
-        """That many documents, no two alike; their twenty pages each take some tenths of a second."""
+        """That many documents, no two alike; their twelve pages each take a tenth of a second or more."""
         handles = []
         for number in range(count):
             file = self.folder / f"{number}.pdf"
             lines = [f"a letter to a dear person in house {row}, street {number}" for row in range(25)]
-            file.write_bytes(pdf(lines, pages=20))
+            file.write_bytes(pdf(lines, pages=12))
             handles.append(self.client.classify(file.as_uri(), pages="all"))
         return handles
 

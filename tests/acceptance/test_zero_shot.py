@@ -1,4 +1,4 @@
-"""Real documents, read by OCR and decided without one example: two of each class, and one of each other class."""
+"""Real documents, read by OCR and decided without one example, one of each class."""
 
 import shutil
 from pathlib import Path
