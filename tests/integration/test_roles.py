@@ -113,8 +113,15 @@ def changes(function: ast.AST) -> Iterator[tuple[str, str]]:
         if isinstance(node, ast.Call):
             if isinstance(node.func, ast.Name) and node.func.id in ("insert", "insert_or", "update", "delete"):
                 yield node.func.id.removesuffix("_or").upper(), model_in(node.args[0])
-            if isinstance(node.func, ast.Attribute) and node.func.attr == "on_conflict_do_update":
-                yield "UPDATE", model_in(node.func)
+            # An upsert changes what is there, and so does, to PostgreSQL, a lock on a row.
+            if isinstance(node.func, ast.Attribute) and node.func.attr in (
+                "on_conflict_do_update",
+                "with_for_update",
+            ):
+                model = model_in(node.func)
+                # Rows of whatever table the caller names are locked to be deleted, which stands beside.
+                if model or node.func.attr == "on_conflict_do_update":
+                    yield "UPDATE", model
 
 
 def test_the_worker_may_do_what_the_statements_of_queries_do_and_nothing_else() -> None:
