@@ -1,11 +1,8 @@
 """What the batcher makes of a device, and whole servers around it: ours, LitServe, and Celery's usual worker."""
 
 import asyncio
-import json
-import os
 import socket
 import statistics
-import subprocess
 import sys
 import threading
 import time
@@ -15,12 +12,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-import psutil
-import redis
 from celery import Celery, signals
 
+from benchmarks.contender import CeleryServer, Contender, Server, is_over, rate
 from worker.batcher import Batcher
 from worker.embedded import Embedded
 
@@ -29,8 +25,6 @@ LINGER: Final = 0.004
 """Seconds that a batch may wait for company, ours and LitServe's alike."""
 SECONDS: Final = 2.5
 """For which the simulated device is kept busy."""
-PATIENCE: Final = 180
-"""Seconds that a server may take to load its model and answer."""
 LONE: Final = 50
 IMAGES: Final = 64
 
@@ -162,7 +156,7 @@ def servers(folder: Path) -> dict[str, Any]:
     with Embedded(folder / "batching", durable=False) as addresses:
         for name, workload in WORKLOADS.items():
             with ExitStack() as stack:
-                contenders: dict[str, _Contender] = {
+                contenders: dict[str, Contender] = {
                     pool: stack.enter_context(_celery(pool, name, addresses.redis_url, folder))
                     for pool in ("threads", "prefork")
                 }
@@ -175,7 +169,7 @@ def servers(folder: Path) -> dict[str, Any]:
     return figures
 
 
-def _measure(name: str, workload: Workload, contenders: "dict[str, _Contender]") -> dict[str, Any]:
+def _measure(name: str, workload: Workload, contenders: dict[str, Contender]) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for in_flight in workload.in_flight:
         rates: dict[str, float] = {}
@@ -184,7 +178,7 @@ def _measure(name: str, workload: Workload, contenders: "dict[str, _Contender]")
             server.go_on()
             before = server.processor_seconds()
             times = server.drive(in_flight, workload.seconds)
-            rates[contender] = (len(times) - in_flight) / (times[-1] - times[in_flight - 1])
+            rates[contender] = rate(times, in_flight)
             figures[f"{here} {contender} images/s"] = rates[contender]
             figures[f"{here} {contender} processor ms an image"] = (
                 1000 * (server.processor_seconds() - before) / (len(times) + in_flight - 1)
@@ -195,109 +189,7 @@ def _measure(name: str, workload: Workload, contenders: "dict[str, _Contender]")
     return figures
 
 
-class _Contender(Protocol):
-    def drive(self, in_flight: int, seconds: float) -> list[float]:
-        """Have so many requests in flight for so long once each was answered; when answers came, but for the last
-        `in_flight - 1`, which leave the server idle."""
-
-    def processor_seconds(self) -> float: ...
-
-    def halt(self) -> None: ...
-
-    def go_on(self) -> None: ...
-
-
-class _Server:
-    """A server's processes, which can be halted while others are measured."""
-
-    def __init__(self, words: Sequence[str], log: Path) -> None:
-        threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        self._log = log
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(  # noqa: S603 - our own modules
-                [sys.executable, "-m", *words], stdout=output, stderr=output, env=os.environ | threads
-            )
-
-    def halt(self) -> None:
-        for process in self._all():
-            process.suspend()
-
-    def go_on(self) -> None:
-        for process in self._all():
-            process.resume()
-
-    def processor_seconds(self) -> float:
-        times = [process.cpu_times() for process in self._all()]
-        return sum(spent.user + spent.system for spent in times)
-
-    def end(self) -> None:
-        processes = self._all()
-        for process in processes:
-            process.kill()
-        psutil.wait_procs(processes)
-        self._process.wait()
-
-    def _all(self) -> list[psutil.Process]:
-        if self._process.poll() is not None:
-            raise RuntimeError(f"a server ended with {self._process.returncode}; see {self._log}")
-        own = psutil.Process(self._process.pid)
-        return [own, *own.children(recursive=True)]
-
-
-def _is_over(times: Sequence[float], in_flight: int, seconds: float) -> bool:
-    return len(times) >= 2 * in_flight + 1 and times[-1] - times[in_flight - 1] >= seconds
-
-
-class _CeleryServer(_Server):
-    """A node of Celery's. Results are taken as Redis publishes them: the client costs as little as it can."""
-
-    def __init__(self, pool: str, name: str, url: str, log: Path) -> None:
-        super().__init__(["benchmarks.batching", pool, name, url], log)
-        self._app = _app(pool, url)
-        self._redis = redis.Redis.from_url(url)
-        self._results = self._redis.pubsub(ignore_subscribe_messages=True)
-        self._results.psubscribe("*celery-task-meta-*")
-        self._sent: set[str] = set()
-
-    def drive(self, in_flight: int, seconds: float) -> list[float]:
-        times: list[float] = []
-        for _ in range(in_flight):
-            self._send()
-        while not _is_over(times, in_flight, seconds):
-            self._receive()
-            times.append(time.perf_counter())
-            if not _is_over(times, in_flight, seconds):
-                self._send()
-        while self._sent:
-            self._receive()
-        return times
-
-    def end(self) -> None:
-        super().end()
-        self._results.close()
-        self._redis.close()
-        self._app.close()
-
-    def _send(self) -> None:
-        self._sent.add(self._app.send_task(_TASK, [len(self._sent)]).id)
-
-    def _receive(self) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            message = self._results.get_message(timeout=1)
-            if message is None:
-                if time.monotonic() > deadline:
-                    raise RuntimeError(f"a task was not answered within {PATIENCE} s")
-                continue
-            result = json.loads(message["data"])
-            if result["task_id"] in self._sent:
-                if result["status"] != "SUCCESS":
-                    raise RuntimeError(f"a task ended as {result['status']}")
-                self._sent.remove(result["task_id"])
-                return
-
-
-class _LitServeServer(_Server):
+class _LitServeServer(Server):
     def __init__(self, name: str, port: int, log: Path) -> None:
         super().__init__(["benchmarks.litserve_node", name, str(port)], log)
         self._url = f"http://127.0.0.1:{port}"
@@ -314,11 +206,11 @@ class _LitServeServer(_Server):
                 await asyncio.sleep(0.1)
 
             async def client(number: int) -> None:
-                while not _is_over(times, in_flight, seconds):
+                while not is_over(times, in_flight, seconds):
                     async with session.post(f"{self._url}/predict", json={"number": number}) as answer:
                         answer.raise_for_status()
                         await answer.json()
-                    if not _is_over(times, in_flight, seconds):
+                    if not is_over(times, in_flight, seconds):
                         times.append(time.perf_counter())
 
             await asyncio.gather(*(client(number) for number in range(in_flight)))
@@ -335,8 +227,10 @@ class _LitServeServer(_Server):
 
 
 @contextmanager
-def _celery(pool: str, name: str, url: str, folder: Path) -> Iterator[_Contender]:
-    server = _CeleryServer(pool, name, url, folder / f"{name}-{pool}.log")
+def _celery(pool: str, name: str, url: str, folder: Path) -> Iterator[Contender]:
+    server = CeleryServer(
+        ["benchmarks.batching", pool, name, url], _app(pool, url), _send, folder / f"{name}-{pool}.log"
+    )
     try:
         yield server
     finally:
@@ -344,7 +238,7 @@ def _celery(pool: str, name: str, url: str, folder: Path) -> Iterator[_Contender
 
 
 @contextmanager
-def _litserve(name: str, folder: Path) -> Iterator[_Contender]:
+def _litserve(name: str, folder: Path) -> Iterator[Contender]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     server = _LitServeServer(name, port, folder / f"{name}-litserve.log")
@@ -355,6 +249,10 @@ def _litserve(name: str, folder: Path) -> Iterator[_Contender]:
 
 
 _TASK: Final = "encode"
+
+
+def _send(app: Celery, number: int) -> str:
+    return str(app.send_task(_TASK, [number]).id)
 
 
 def _app(pool: str, url: str) -> Celery:

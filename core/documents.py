@@ -72,11 +72,7 @@ def choose_pages(pages: str, page_count: int, limits: settings.Documents) -> lis
     What lies beyond the last page is left out. Raises RejectedInput: `no_such_page` when nothing is left,
     `too_many_pages` when more are left than `max_pages_read`.
     """
-    if pages in ("first", "all"):
-        wanted = {1} if pages == "first" else set(range(1, page_count + 1))
-    else:
-        bounds = [[int(number) for number in part.split("-")] for part in pages.split(",")]
-        wanted = {page for part in bounds for page in range(max(part[0], 1), min(part[-1], page_count) + 1)}
+    wanted = _pages_up_to(page_count, pages)
     if not wanted:
         raise RejectedInput("no_such_page", f"the document has {page_count} pages; none of them is in {pages!r}")
     if len(wanted) > limits.max_pages_read:
@@ -85,7 +81,19 @@ def choose_pages(pages: str, page_count: int, limits: settings.Documents) -> lis
             f"{pages!r} means {len(wanted)} pages of this document; one request may have "
             f"{limits.max_pages_read} read (max_pages_read): ask for fewer",
         )
-    return sorted(wanted)
+    return wanted
+
+
+def possible_pages(pages: str, limits: settings.Documents) -> list[int]:
+    """What `choose_pages` gives at most, whatever the document: some of the first of these, if it gives anything."""
+    return _pages_up_to(limits.max_pages, pages)[: limits.max_pages_read]
+
+
+def _pages_up_to(last: int, pages: str) -> list[int]:
+    if pages in ("first", "all"):
+        return [1] if pages == "first" else list(range(1, last + 1))
+    bounds = [[int(number) for number in part.split("-")] for part in pages.split(",")]
+    return sorted({page for part in bounds for page in range(max(part[0], 1), min(part[-1], last) + 1)})
 
 
 def _reader(uri: str, limits: settings.Documents) -> Callable[[int], bytes]:

@@ -12,13 +12,17 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Protocol, TypeVar, get_args
 
 from sqlalchemy import (
+    ARRAY,
     ColumnElement,
     Connection,
     DateTime,
+    Integer,
     Row,
     Select,
+    Text,
     and_,
     any_,
+    bindparam,
     case,
     delete,
     exists,
@@ -39,7 +43,7 @@ from sqlalchemy.orm import aliased
 
 from core.contract import Answer, AnswerResult, ClassifyResult
 from db import models
-from db.models import CheckpointState, EndState, JobState, OpenState, RunEnd, RunState, VersionState
+from db.models import CheckpointState, EndState, JobState, OpenState, RunEnd, RunState, Source, VersionState
 
 _OPEN: Final = get_args(OpenState)
 _CHUNK: Final = 200
@@ -82,6 +86,15 @@ class Document:
     size: int
     uri: str | None
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SeenPage:
+    """A page that was read: how, and what encoders made of it, by their names; None for a blank page."""
+
+    number: int
+    source: Source
+    features: dict[str, bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +287,25 @@ def line_to(connection: Connection) -> str:
 # Jobs
 
 
+_START: Final = (
+    insert_or(models.Job)
+    .values(state="started", attempts=1, started_at=func.now())
+    .on_conflict_do_update(
+        index_elements=[models.Job.task_id],
+        set_={
+            "state": "started",
+            "attempts": models.Job.attempts + 1,
+            "node": insert_or(models.Job).excluded.node,
+            "started_at": func.now(),
+        },
+        where=models.Job.state.in_(_OPEN) & (models.Job.task == insert_or(models.Job).excluded.task),
+    )
+    # Who is told of the start does not wait for the disk: if the server itself dies in that moment, the row is gone,
+    # and the job is begun anew.
+    .returning(*_columns(models.Job, Job), func.set_config("synchronous_commit", "off", True))
+)
+
+
 def start_job(
     connection: Connection,
     *,
@@ -290,25 +322,10 @@ def start_job(
     inline content.
     """
     row = connection.execute(
-        insert_or(models.Job)
-        .values(
-            task_id=task_id,
-            task=task,
-            state="started",
-            attempts=1,
-            request=dict(request),
-            external_id=external_id,
-            node=node,
-            started_at=func.now(),
-        )
-        .on_conflict_do_update(
-            index_elements=[models.Job.task_id],
-            set_={"state": "started", "attempts": models.Job.attempts + 1, "node": node, "started_at": func.now()},
-            where=models.Job.state.in_(_OPEN) & (models.Job.task == task),
-        )
-        .returning(*_columns(models.Job, Job))
+        _START,
+        {"task_id": task_id, "task": task, "request": request, "external_id": external_id, "node": node},
     ).one_or_none()
-    return _shaped(Job, row)
+    return None if row is None else Job(*row[:-1])
 
 
 def get_job(connection: Connection, task_id: str) -> Job | None:
@@ -344,6 +361,13 @@ def postpone_job(connection: Connection, *, task_id: str, error_code: str, error
     )
 
 
+_FINISH: Final = (
+    update(models.Job)
+    .where(models.Job.task_id == bindparam("id"), models.Job.state.in_(_OPEN))
+    .values(finished_at=func.now())
+)
+
+
 def finish_job(
     connection: Connection,
     *,
@@ -355,15 +379,14 @@ def finish_job(
 ) -> bool:
     """End an open job. False when it has ended already (or was never started): then nothing changes."""
     result = connection.execute(
-        update(models.Job)
-        .where(models.Job.task_id == task_id, models.Job.state.in_(_OPEN))
-        .values(
-            state=state,
-            error_code=error_code,
-            error_message=error_message,
-            seconds=None if seconds is None else dict(seconds),
-            finished_at=func.now(),
-        )
+        _FINISH,
+        {
+            "id": task_id,
+            "state": state,
+            "error_code": error_code,
+            "error_message": error_message,
+            "seconds": seconds,
+        },
     )
     return result.rowcount == 1
 
@@ -466,11 +489,16 @@ def put_document(
     )
 
 
+_GET_DOCUMENT: Final = select(*_columns(models.Document, Document)).where(
+    models.Document.sha256 == bindparam("sha256")
+)
+
+
 def get_document(connection: Connection, sha256: str) -> Document | None:
-    row = connection.execute(
-        select(*_columns(models.Document, Document)).where(models.Document.sha256 == sha256)
-    ).one_or_none()
-    return _shaped(Document, row)
+    return _shaped(Document, connection.execute(_GET_DOCUMENT, {"sha256": sha256}).one_or_none())
+
+
+_PUT_PAGES: Final = insert_or(models.Page).on_conflict_do_nothing()
 
 
 def put_pages(connection: Connection, sha256: str, reader: str, pages: Sequence[ReadPage]) -> None:
@@ -479,7 +507,7 @@ def put_pages(connection: Connection, sha256: str, reader: str, pages: Sequence[
     if rows:
         # In one order everywhere: two tasks that store the same document cannot wait for each other in a circle.
         rows.sort(key=lambda row: row["number"])
-        connection.execute(insert_or(models.Page).on_conflict_do_nothing(), rows)
+        connection.execute(_PUT_PAGES, rows)
 
 
 def get_pages(connection: Connection, sha256: str, reader: str, numbers: Collection[int]) -> list[dict[str, Any]]:
@@ -499,13 +527,16 @@ def get_pages(connection: Connection, sha256: str, reader: str, numbers: Collect
     return [dict(row._mapping) for row in rows]
 
 
+_PUT_FEATURES: Final = insert_or(models.Feature).on_conflict_do_nothing()
+
+
 def put_features(connection: Connection, sha256: str, encoder: str, features: Mapping[int, bytes | None]) -> None:
     """Keep what `encoder` made of each page, None for a blank one; what is there already stays as it is."""
     rows = [
         {"sha256": sha256, "page": page, "encoder": encoder, "data": data} for page, data in sorted(features.items())
     ]
     if rows:
-        connection.execute(insert_or(models.Feature).on_conflict_do_nothing(), rows)
+        connection.execute(_PUT_FEATURES, rows)
 
 
 def get_features(
@@ -518,6 +549,56 @@ def get_features(
         .order_by(models.Feature.page)
     )
     return dict(rows.all())
+
+
+_SEEN: Final = (
+    select(
+        models.Document.media_type,
+        models.Document.page_count,
+        models.Page.number,
+        models.Page.source,
+        models.Feature.encoder,
+        models.Feature.data,
+    )
+    .outerjoin(
+        models.Page,
+        and_(
+            models.Page.sha256 == models.Document.sha256,
+            models.Page.reader == bindparam("reader"),
+            models.Page.number == any_(bindparam("numbers", type_=ARRAY(Integer))),
+        ),
+    )
+    .outerjoin(
+        models.Feature,
+        and_(
+            models.Feature.sha256 == models.Page.sha256,
+            models.Feature.page == models.Page.number,
+            models.Feature.encoder == any_(bindparam("encoders", type_=ARRAY(Text))),
+        ),
+    )
+    .where(models.Document.sha256 == bindparam("sha256"))
+    .order_by(models.Page.number)
+)
+
+
+def get_seen(
+    connection: Connection, sha256: str, reader: str, encoders: Collection[str], numbers: Collection[int]
+) -> tuple[str, int, list[SeenPage]] | None:
+    """A document's media type, its number of pages, and those of the numbered ones that `reader` has read, in page
+    order; None where the document is not known.
+    """
+    rows = connection.execute(
+        _SEEN, {"sha256": sha256, "reader": reader, "encoders": list(encoders), "numbers": list(numbers)}
+    ).all()
+    if not rows:
+        return None
+    pages: dict[int, SeenPage] = {}
+    for _, _, number, source, encoder, data in rows:
+        if number is not None:
+            page = pages.setdefault(number, SeenPage(number, source, {}))
+            if encoder is not None:
+                page.features[encoder] = data
+    return rows[0].media_type, rows[0].page_count, list(pages.values())
 
 
 def get_features_of(
@@ -732,22 +813,26 @@ def publish(connection: Connection, version_id: int) -> Version | None:
 # Classifications and corrections
 
 
+_PUT_CLASSIFICATION: Final = insert_or(models.Classification).on_conflict_do_nothing(
+    index_elements=[models.Classification.task_id]
+)
+
+
 def put_classification(connection: Connection, result: ClassifyResult, class_version_id: int | None) -> None:
     """Keep a classify task's result; nothing happens when it has one. Its job and document must be there."""
     connection.execute(
-        insert_or(models.Classification)
-        .values(
-            task_id=result.task_id,
-            sha256=result.document.document_id,
-            class_version_id=class_version_id,
-            prediction=result.prediction,
-            confidence=result.confidence,
-            status=result.status,
-            reasons=list(result.reasons),
-            result=result.model_dump(mode="json"),
-            external_id=result.external_id,
-        )
-        .on_conflict_do_nothing(index_elements=[models.Classification.task_id])
+        _PUT_CLASSIFICATION,
+        {
+            "task_id": result.task_id,
+            "sha256": result.document.document_id,
+            "class_version_id": class_version_id,
+            "prediction": result.prediction,
+            "confidence": result.confidence,
+            "status": result.status,
+            "reasons": list(result.reasons),
+            "result": result.model_dump(mode="json"),
+            "external_id": result.external_id,
+        },
     )
 
 

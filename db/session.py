@@ -91,9 +91,24 @@ def transaction(engine: Engine) -> Iterator[Connection]:
     statement timeout, a deadlock, a serialization failure; `REFUSED` where the user lacks a right. Other database
     errors are faults of ours and stay as they are.
     """
+    with _sorted_out(engine), engine.begin() as connection:
+        yield connection
+
+
+@contextmanager
+def statement(engine: Engine) -> Iterator[Connection]:
+    """A connection for one statement that is a transaction by itself, at a third of the messages to the server: there
+    is no BEGIN and no COMMIT. Raises what `transaction` raises.
+    """
+    with _sorted_out(engine), engine.connect() as connection:
+        yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+
+@contextmanager
+def _sorted_out(engine: Engine) -> Iterator[None]:
+    """Tell the errors that are likely to pass from those that are not."""
     try:
-        with engine.begin() as connection:
-            yield connection
+        yield
     except PoolTimeout as error:
         raise TransientFailure(
             UNAVAILABLE, "every database connection of this process is in use; try again"

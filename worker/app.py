@@ -41,6 +41,9 @@ GRACE = 25.0
 Less than supervisors wait before they kill: 30 s in Kubernetes, 60 s in `docintake up`.
 """
 
+TELLING: Final = 0.1
+"""Seconds that an event may wait for others."""
+
 RESTORING = 10.0
 """Seconds that a node may take to give unacknowledged messages back to their queues, a few at a time."""
 
@@ -91,7 +94,6 @@ def make_app(settings: Settings, *, trains: bool = False) -> Celery:
         task_default_queue="classify",
         task_create_missing_queues=True,
         task_acks_late=True,
-        task_track_started=True,
         task_send_sent_event=True,
         worker_prefetch_multiplier=1,
         worker_send_task_events=True,
@@ -111,6 +113,7 @@ def make_app(settings: Settings, *, trains: bool = False) -> Celery:
             name=name,
             throws=(RejectedInput, ModelFailure),
             resultrepr_maxsize=0,
+            track_started=name == RETRAIN,
             **common,
             **(trainer.task_options(settings.training.time_limit) if name == RETRAIN else {}),
         )
@@ -134,6 +137,7 @@ def make_app(settings: Settings, *, trains: bool = False) -> Celery:
             held.stop()
 
     app.steps["worker"].add(Stop)
+    app.steps["consumer"].add(EventsTogether)
     signals.worker_init.connect(start, weak=False)
     signals.worker_process_shutdown.connect(close, weak=False)
     signals.worker_shutdown.connect(close, weak=False)
@@ -152,6 +156,31 @@ def mark_ready(app: Celery, file: Path) -> None:
 
     signals.worker_ready.connect(ready, weak=False)
     signals.worker_shutting_down.connect(stopping, weak=False)
+
+
+class EventsTogether(StartStopStep):  # type: ignore[misc] # Celery has no types
+    """Sends what there is to tell monitors a few times a second, not one by one: each costs as much as the rest of a
+    message's way through a node's loop.
+    """
+
+    requires = ("celery.worker.consumer.events:Events",)
+
+    def start(self, consumer: Any) -> None:
+        def flush() -> None:
+            if consumer.event_dispatcher and self._has_waited:
+                self._has_waited = False
+                consumer.event_dispatcher.flush()
+
+        def note() -> None:
+            self._has_waited = True
+
+        self._has_waited = False
+        consumer.event_dispatcher.on_send_buffered = note
+        self._flushing = consumer.timer.call_repeatedly(TELLING, flush)
+
+    def stop(self, consumer: Any) -> None:
+        self._flushing.cancel()
+        consumer.event_dispatcher.flush()
 
 
 class DiscreetRequest(Request):  # type: ignore[misc] # Celery has no types

@@ -8,15 +8,15 @@ from typing import Any
 
 from core.backends import EncodePages, Vectors
 from core.contract import DocumentInfo, DocumentReference
-from core.documents import Document, choose_pages, fetch
+from core.documents import Document, choose_pages, fetch, possible_pages
 from core.errors import RejectedInput
 from core.features import Features, features_of
-from core.page import Page
+from core.page import Page, Source
 from core.picture import Pixels
 from core.reading import GLANCE, READER
 from core.zero_shot import NO_ENCODERS
 from db import queries
-from db.session import transaction
+from db.session import statement, transaction
 from worker import features
 from worker.features import Pages
 from worker.runtime import Runtime
@@ -52,6 +52,19 @@ class Encoded:
     cached: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A document with what deciding needs of those of its pages that were asked for: (number, source), and encoded.
+
+    `cached`: nothing had to be read or encoded.
+    """
+
+    document: DocumentInfo
+    sources: list[tuple[int, Source]]
+    pages: list[tuple[int, Features | None]]
+    cached: bool
+
+
 @contextmanager
 def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     """Add the time that the block takes to `seconds[stage]`."""
@@ -62,6 +75,32 @@ def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
         seconds[stage] = round(seconds.get(stage, 0) + time.perf_counter() - start, 6)
 
 
+def see(
+    runtime: Runtime,
+    reference: DocumentReference,
+    pages: str,
+    seconds: dict[str, float],
+    encoders: Mapping[str, EncodePages] = NO_ENCODERS,
+) -> Seen:
+    """What `take_in` and `encode` come to, for a document that is to be decided on and no more: one statement, where
+    everything is stored. Raises as they do.
+    """
+    read = runtime.backend.needs_text
+    identity = _identify(runtime, reference, seconds)
+    with timed(seconds, "lookup"):
+        seen = _recall(runtime, identity.sha256, pages, READER if read else GLANCE, encoders)
+    if seen is not None:
+        return seen
+    intake = _take_in(runtime, identity, pages, seconds, read=read)
+    encoded = encode(runtime, intake, seconds, encoders)
+    return Seen(
+        intake.document,
+        [(page.number, page.source) for page in intake.pages],
+        encoded.pages,
+        cached=intake.cached and encoded.cached,
+    )
+
+
 def take_in(
     runtime: Runtime, reference: DocumentReference, pages: str, seconds: dict[str, float], *, read: bool = True
 ) -> Intake:
@@ -70,8 +109,12 @@ def take_in(
 
     `seconds` receives the time of each stage. Raises RejectedInput, TransientFailure or ModelFailure.
     """
+    return _take_in(runtime, _identify(runtime, reference, seconds), pages, seconds, read=read)
+
+
+def _take_in(runtime: Runtime, identity: "_Identity", pages: str, seconds: dict[str, float], *, read: bool) -> Intake:
+    known, document = identity.sha256, identity.fetched
     reader = READER if read else GLANCE
-    known, document = _identify(runtime, reference, seconds)
     with timed(seconds, "lookup"):
         stored = _stored(runtime, known, pages, reader)
     if stored is not None and not stored.missing:
@@ -154,15 +197,52 @@ class _Stored:
     missing: list[int]
 
 
-def _identify(
-    runtime: Runtime, reference: DocumentReference, seconds: dict[str, float]
-) -> tuple[str, Document | None]:
-    """The document's SHA-256, and its bytes unless the reference is a document id."""
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """A document's SHA-256, and the document itself unless the reference was a document id."""
+
+    sha256: str
+    fetched: Document | None
+
+
+def _identify(runtime: Runtime, reference: DocumentReference, seconds: dict[str, float]) -> _Identity:
     if reference.document_id is not None:
-        return reference.document_id, None
+        return _Identity(reference.document_id, None)
     with timed(seconds, "fetch"):
         document = fetch(reference, runtime.settings.documents)
-    return document.sha256, document
+    return _Identity(document.sha256, document)
+
+
+def _recall(
+    runtime: Runtime, sha256: str, pages: str, reader: str, encoders: Mapping[str, EncodePages]
+) -> Seen | None:
+    """What is stored of the document, if that is all there is to it."""
+    names = {key: features.name_of(runtime.encoder, key) for key in encoders}
+    wanted = {runtime.encoder, *names.values()}
+    limits = runtime.settings.documents
+    with statement(runtime.engine) as connection:
+        found = queries.get_seen(connection, sha256, reader, wanted, possible_pages(pages, limits))
+    if found is None:
+        return None
+    media_type, page_count, rows = found
+    by_number = {row.number: row for row in rows}
+    chosen = [by_number.get(number) for number in choose_pages(pages, page_count, limits)]
+    complete = [
+        row for row in chosen if row is not None and row.features.keys() >= {runtime.encoder, *names.values()}
+    ]
+    if len(complete) < len(chosen):
+        return None
+    found_pages = features.read({row.number: row.features[runtime.encoder] for row in complete})
+    for key, name in names.items():
+        found_pages = features.joined(
+            found_pages, key, features.read({row.number: row.features[name] for row in complete})
+        )
+    return Seen(
+        DocumentInfo(document_id=sha256, media_type=media_type, page_count=page_count),
+        [(row.number, row.source) for row in complete],
+        list(found_pages.items()),
+        cached=True,
+    )
 
 
 def _stored(runtime: Runtime, sha256: str, pages: str, reader: str) -> _Stored | None:

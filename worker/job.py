@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from core.contract import Wire
 from core.errors import IntakeError, ModelFailure, RejectedInput, TransientFailure
 from db import queries
-from db.session import REFUSED, UNAVAILABLE, transaction
+from db.session import REFUSED, UNAVAILABLE, statement, transaction
 from worker.runtime import Runtime
 
 RequestT = TypeVar("RequestT", bound=Wire)
@@ -76,7 +76,7 @@ def _run(
     runtime: Runtime, kind: Kind[RequestT], task_id: str, payload: Mapping[str, Any], delivery: Delivery
 ) -> Wire:
     request, fault = _validate(kind, payload)
-    with transaction(runtime.engine) as connection:
+    with statement(runtime.engine) as connection:
         job = queries.start_job(
             connection,
             task_id=task_id,

@@ -1,8 +1,10 @@
--- Take the next message and note that it is unacknowledged, in one step; false where there is none.
+-- Take the next message and note that it is unacknowledged, in one step; false where there is none. And take the note
+-- away of those that have been acknowledged since.
 --
 -- KEYS: the lists to look at, in this order, then the sorted set and the hash in which kombu's QoS notes what is
 -- unacknowledged. ARGV: kombu's separator within names of lists; how many messages are sorted by tenant at a time;
--- and for each list whether its messages will be acknowledged, 1 or 0. Returns the list and the message.
+-- for each list whether its messages will be acknowledged, 1 or 0; and the tags of those that have been. Returns the list
+-- and the message.
 --
 -- Messages that name a tenant leave their list for one of the tenant's own, `<list><sep>tenant<sep><hash>`, and tenants
 -- take turns, in the order of `<list><sep>tenants`. Those that name none are one more tenant then.
@@ -68,6 +70,11 @@ local function note(item)
     redis.call('ZADD', index, now, properties.delivery_tag)
 end
 
+for first = #KEYS + 1, #ARGV, 1000 do
+    local tags = {unpack(ARGV, first, math.min(first + 999, #ARGV))}
+    redis.call('ZREM', index, unpack(tags))
+    redis.call('HDEL', unacked, unpack(tags))
+end
 for number = 1, #KEYS - 2 do
     local item = take(KEYS[number])
     if item then

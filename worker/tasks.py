@@ -37,7 +37,7 @@ from db.queries import Job
 from db.session import transaction
 from worker import job, retrain
 from worker.catalogue import Choice
-from worker.intake import Intake, encode, render, take_in, timed
+from worker.intake import Intake, encode, render, see, take_in, timed
 from worker.runtime import Runtime
 
 _ABOUT_TYPE: Final = ("document_type", "verification")
@@ -50,30 +50,27 @@ def classify(runtime: Runtime, started: Job, request: ClassifyRequest) -> job.Do
     with timed(seconds, "classes"):
         choice = _choose_classes(runtime, request)
     pages = request.pages or runtime.settings.documents.pages
-    intake = take_in(runtime, request.document, pages, seconds, read=runtime.backend.needs_text)
-    encoded = encode(runtime, intake, seconds, choice.encoders)
+    seen = see(runtime, request.document, pages, seconds, choice.encoders)
     with timed(seconds, "decide"):
         thresholds = runtime.settings.deciding.thresholds_of(choice.class_set)
-        decision = choice.classifier.decide(encoded.pages, thresholds)
+        decision = choice.classifier.decide(seen.pages, thresholds)
     result = ClassifyResult(
         task_id=started.task_id,
-        document=intake.document,
+        document=seen.document,
         status=decision.status,
         reasons=list(decision.reasons),
         prediction=decision.prediction,
         confidence=decision.confidence,
         probabilities=dict(list(decision.probabilities.items())[: request.top_k]),
         pages=[
-            PageResult(
-                number=page.number, source=page.source, prediction=alone.prediction, confidence=alone.confidence
-            )
-            for page, alone in zip(intake.pages, decision.pages, strict=True)
+            PageResult(number=number, source=source, prediction=alone.prediction, confidence=alone.confidence)
+            for (number, source), alone in zip(seen.sources, decision.pages, strict=True)
         ],
         class_set=choice.class_set,
         class_set_version=choice.version,
         backend=runtime.encoder,
         checkpoint=choice.checkpoint,
-        cached=intake.cached and encoded.cached,
+        cached=seen.cached,
         seconds=seconds,
         external_id=request.external_id,
         metadata=request.metadata,

@@ -44,6 +44,14 @@ class QoS(redis.QoS):
         else:
             super().append(message, delivery_tag)  # type: ignore[no-untyped-call]
 
+    def ack(self, delivery_tag: str) -> None:
+        if self.channel.active_queues:
+            # Said with the next look for a message, which comes soon.
+            self.channel.done.append(delivery_tag)
+            virtual.QoS.ack(self, delivery_tag)  # type: ignore[no-untyped-call]
+        else:
+            super().ack(delivery_tag)  # type: ignore[no-untyped-call]
+
     @property
     def visibility_timeout(self) -> float:
         """Seconds that make kombu, which takes them from this machine's time, arrive at Redis' time."""
@@ -66,11 +74,15 @@ class Channel(redis.Channel):
     """Whether the message at hand is what the script took."""
     _taken = 0
     _found_none = False
+    _at_hand: Any = None
     _brpop_sent_at: Any
     _q_for_pri: Any
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._unacknowledged: set[str] = set()
+        self.done: list[str] = []
+        """Tags of messages that are acknowledged, which Redis has not been told yet."""
+        self._told = 0
         super().__init__(*args, **options)  # type: ignore[no-untyped-call] # kombu has no types
 
     def basic_consume(self, queue: str, no_ack: bool, *args: Any, **options: Any) -> Any:
@@ -78,6 +90,24 @@ class Channel(redis.Channel):
             # Nobody would ever take the note away.
             self._unacknowledged.add(queue)
         return super().basic_consume(queue, no_ack, *args, **options)  # type: ignore[no-untyped-call]
+
+    def basic_cancel(self, consumer_tag: str) -> Any:
+        found = super().basic_cancel(consumer_tag)  # type: ignore[no-untyped-call]
+        if not self.active_queues:
+            self._tell_of_done()
+        return found
+
+    def close(self) -> None:
+        if not self.closed:
+            self._tell_of_done()
+        super().close()  # type: ignore[no-untyped-call]
+
+    def _tell_of_done(self) -> None:
+        """Where no look for a message will come that could say so."""
+        if self.done:
+            with self.conn_or_acquire() as client, client.pipeline() as pipe:
+                pipe.zrem(self.unacked_index_key, *self.done).hdel(self.unacked_key, *self.done).execute()
+            self.done.clear()
 
     def _brpop_start(self, timeout: float | None = None) -> None:
         queues = self._queue_cycle.consume(len(self.active_queues))
@@ -95,7 +125,16 @@ class Channel(redis.Channel):
             names += [self.unacked_index_key, self.unacked_key]
             keys = [f"{self.global_keyprefix}{name}" for name in names]
             notes = [int(queue not in self._unacknowledged) for queue, _ in lists]
-            connection.send_command("EVAL", _TAKE, len(keys), *keys, self.sep, _SORTED_AT_A_TIME, *notes)
+            self._told = len(self.done)
+            connection.send_command("EVAL", _TAKE, len(keys), *keys, self.sep, _SORTED_AT_A_TIME, *notes, *self.done)
+
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        # kombu makes one for every command, which costs as much as the command.
+        if asynchronous:
+            return super()._create_client(asynchronous=True)  # type: ignore[no-untyped-call] # kombu has no types
+        if self._at_hand is None or self._at_hand.connection_pool is not self.pool:
+            self._at_hand = super()._create_client()  # type: ignore[no-untyped-call]
+        return self._at_hand
 
     def _priorities(self) -> list[int]:
         """In which order to look: the most urgent first, but for one time in four."""
@@ -107,14 +146,17 @@ class Channel(redis.Channel):
 
     def _brpop_read(self, **options: Any) -> Any:
         waited, self._found_none = self._found_none, False
+        told, self._told = self._told, 0
         self.is_reading = True
         try:
             found = super()._brpop_read(**options)  # type: ignore[no-untyped-call] # kombu has no types
         except Empty:
             self._found_none = not waited
+            del self.done[:told]
             raise
         else:
             self._taken += 1
+            del self.done[:told]
             return found
         finally:
             self.is_reading = False
