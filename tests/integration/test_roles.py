@@ -85,8 +85,8 @@ def lacking(engine: Engine) -> list[str]:
         return roles.lacking(connection)
 
 
-def changes(function: ast.AST) -> Iterator[tuple[str, str]]:
-    """(right, model) of each statement in a function of db/queries.py that changes something."""
+def changes(definition: ast.AST) -> Iterator[tuple[str, str]]:
+    """(right, model) of each statement in a part of db/queries.py that changes something."""
     names: dict[str, str] = {}
 
     def model_in(node: ast.AST) -> str:
@@ -98,7 +98,7 @@ def changes(function: ast.AST) -> Iterator[tuple[str, str]]:
                 return names[part.id]
         return ""
 
-    for node in ast.walk(function):
+    for node in ast.walk(definition):
         if isinstance(node, ast.Assign):
             (target,) = node.targets
             pairs = (
@@ -109,7 +109,7 @@ def changes(function: ast.AST) -> Iterator[tuple[str, str]]:
             names |= {
                 name.id: model for name, value in pairs if isinstance(name, ast.Name) and (model := model_in(value))
             }
-    for node in ast.walk(function):
+    for node in ast.walk(definition):
         if isinstance(node, ast.Call):
             if isinstance(node.func, ast.Name) and node.func.id in ("insert", "insert_or", "update", "delete"):
                 yield node.func.id.removesuffix("_or").upper(), model_in(node.args[0])
@@ -127,9 +127,10 @@ def changes(function: ast.AST) -> Iterator[tuple[str, str]]:
 def test_the_worker_may_do_what_the_statements_of_queries_do_and_nothing_else() -> None:
     tables = {mapper.class_.__name__: mapper.local_table.name for mapper in Base.registry.mappers}
     needed = {table: {"SELECT"} for table in ("alembic_version", *tables.values())}
-    for function in ast.parse(Path(queries.__file__).read_text()).body:
-        if isinstance(function, ast.FunctionDef):
-            for right, model in changes(function):
+    for part in ast.parse(Path(queries.__file__).read_text()).body:
+        # Functions, and statements that are built once for theirs.
+        if isinstance(part, ast.FunctionDef | ast.AnnAssign):
+            for right, model in changes(part):
                 needed[tables[model]].add(right)
     granted = {table: set(re.sub(r" \(\w+\)", "", rights).split(", ")) for table, rights in roles.WORKER_MAY.items()}
     assert granted == needed
