@@ -26,6 +26,10 @@ UNAVAILABLE: Final = "database_unavailable"
 REFUSED: Final = "database_refused"
 """Code of the one that passes as soon as somebody gives this user the right that it lacks."""
 
+STATEMENTS: Final = 4
+"""Connections for single statements, each of which has one for less than a millisecond."""
+_STATEMENTS: Final = "docintake_statements"
+
 _ADVICE: Final = (
     ("certificate verify failed", "sslrootcert must name the CA that signed the server's certificate"),
     ("does not match host name", "connect by a name that stands in the server's certificate"),
@@ -41,7 +45,8 @@ _ADVICE: Final = (
 
 
 def make_engine(url: str, *, statement_timeout: float, pool_size: int) -> Engine:
-    """A pool of at most `pool_size` connections, looked at before use; opened when first needed.
+    """A pool of at most `pool_size` connections for transactions, and one of at most `STATEMENTS` for single
+    statements, all looked at before use; opened when first needed.
 
     No statement takes longer than `statement_timeout` seconds, nobody waits longer for a free connection, and a
     server that vanished from the network is noticed within half a minute. Errors list no statement's parameters.
@@ -49,37 +54,45 @@ def make_engine(url: str, *, statement_timeout: float, pool_size: int) -> Engine
     parts = make_url(url)
     if parts.drivername in ("postgres", "postgresql"):
         parts = parts.set(drivername="postgresql+psycopg2")
-    engine = create_engine(
-        parts,
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=statement_timeout,
-        hide_parameters=True,
-        json_serializer=_to_json,
-        connect_args={
-            "application_name": "docintake",
-            "connect_timeout": 5,
-            "options": f"-c statement_timeout={round(statement_timeout * 1000)} -c timezone=UTC",
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 25_000,
-        },
-    )
 
-    def look(connection: Any, _record: object, _proxy: object) -> None:
-        # The server says so when it ends a session, and closes the line: only then is there something to read from
-        # one that is idle. SQLAlchemy's own check asks it each time, at a tenth of what a task costs.
-        line = select.poll()
-        line.register(connection, select.POLLIN)
-        if not line.poll(0):
-            return
-        try:
-            engine.dialect.do_ping(connection)
-        except engine.dialect.loaded_dbapi.Error as error:
-            raise DisconnectionError("the server ended the session") from error
+    def pool(size: int, **options: Any) -> Engine:
+        engine = create_engine(
+            parts,
+            pool_size=size,
+            max_overflow=0,
+            pool_timeout=statement_timeout,
+            hide_parameters=True,
+            json_serializer=_to_json,
+            connect_args={
+                "application_name": "docintake",
+                "connect_timeout": 5,
+                "options": f"-c statement_timeout={round(statement_timeout * 1000)} -c timezone=UTC",
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 25_000,
+            },
+            **options,
+        )
 
-    event.listen(engine, "checkout", look)
+        def look(connection: Any, _record: object, _proxy: object) -> None:
+            # The server says so when it ends a session, and closes the line: only then is there something to read
+            # from one that is idle. SQLAlchemy's own check asks it each time, at a tenth of what a task costs.
+            line = select.poll()
+            line.register(connection, select.POLLIN)
+            if not line.poll(0):
+                return
+            try:
+                engine.dialect.do_ping(connection)
+            except engine.dialect.loaded_dbapi.Error as error:
+                raise DisconnectionError("the server ended the session") from error
+
+        event.listen(engine, "checkout", look)
+        return engine
+
+    statements = pool(min(pool_size, STATEMENTS), isolation_level="AUTOCOMMIT", skip_autocommit_rollback=True)
+    engine = pool(pool_size, execution_options={_STATEMENTS: statements})
+    event.listen(engine, "engine_disposed", lambda _engine: statements.dispose())
     return engine
 
 
@@ -100,8 +113,9 @@ def statement(engine: Engine) -> Iterator[Connection]:
     """A connection for one statement that is a transaction by itself, at a third of the messages to the server: there
     is no BEGIN and no COMMIT. Raises what `transaction` raises.
     """
-    with _sorted_out(engine), engine.connect() as connection:
-        yield connection.execution_options(isolation_level="AUTOCOMMIT")
+    statements: Engine = engine.get_execution_options()[_STATEMENTS]
+    with _sorted_out(engine), statements.connect() as connection:
+        yield connection
 
 
 @contextmanager

@@ -164,6 +164,7 @@ class EventsTogether(StartStopStep):  # type: ignore[misc] # Celery has no types
     """
 
     requires = ("celery.worker.consumer.events:Events",)
+    _has_waited = False
 
     def start(self, consumer: Any) -> None:
         def flush() -> None:
@@ -174,7 +175,6 @@ class EventsTogether(StartStopStep):  # type: ignore[misc] # Celery has no types
         def note() -> None:
             self._has_waited = True
 
-        self._has_waited = False
         consumer.event_dispatcher.on_send_buffered = note
         self._flushing = consumer.timer.call_repeatedly(TELLING, flush)
 

@@ -18,7 +18,7 @@ from core.errors import RejectedInput
 from core.reading import ReadDocument
 from db.session import transaction
 from worker import intake
-from worker.intake import Encoded, Intake, encode, render, take_in
+from worker.intake import Encoded, Intake, Seen, encode, render, see, take_in
 
 
 class Spied:
@@ -114,6 +114,39 @@ def test_features_outlive_the_page_that_they_were_made_of(serving: Serving, spie
     taken = take(serving, uri)
     assert (taken.cached, taken.numbers, features(serving, taken).cached) == (False, [1, 2], True)
     assert (spied.read, spied.encoded) == (["all", "2"], 2)
+
+
+def look(serving: Serving, uri: str, pages: str = "all") -> Seen:
+    return see(serving.runtime, DocumentReference(uri=uri), pages, {})
+
+
+def test_what_is_seen_of_a_known_document_is_what_was_seen_of_the_new_one(serving: Serving, spied: Spied) -> None:
+    uri = serving.file("receipt", pages=3)
+    new, known, some = look(serving, uri), look(serving, uri), look(serving, uri, "2-9")
+    assert (new.cached, known.cached, some.cached) == (False, True, True)
+    assert (spied.read, spied.encoded) == (["all"], 3)
+    assert (known.document, known.sources) == (new.document, new.sources)
+    assert [(number, made and made.to_bytes()) for number, made in known.pages] == [
+        (number, made and made.to_bytes()) for number, made in new.pages
+    ]
+    assert [number for number, _ in some.pages] == [number for number, _ in some.sources] == [2, 3]
+
+
+def test_what_is_missing_of_a_known_document_is_read_and_encoded(serving: Serving, spied: Spied) -> None:
+    uri = serving.file("receipt", pages=3)
+    look(serving, uri, "1")
+    take(serving, uri, "2")
+    seen = look(serving, uri, "1-3")
+    assert [number for number, _ in seen.pages] == [1, 2, 3]
+    assert (seen.cached, spied.read, spied.encoded, len(spied.fetched)) == (False, ["1", "2", "3"], 3, 3)
+
+
+def test_a_known_document_has_no_page_beyond_its_end_and_no_more_than_may_be_read(serving: Serving) -> None:
+    uri = serving.file("receipt", pages=2)
+    look(serving, uri)
+    with pytest.raises(RejectedInput) as caught:
+        look(serving, uri, "3-4")
+    assert caught.value.code == "no_such_page"
 
 
 def test_the_pixels_of_a_stored_page_are_those_of_the_document_upright(serving: Serving, spied: Spied) -> None:

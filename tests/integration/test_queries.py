@@ -422,6 +422,23 @@ def test_features_are_kept_for_each_encoder_and_for_blank_pages(connection: Conn
     assert queries.get_features(connection, B, "one", [1]) == {}
 
 
+def test_what_was_seen_of_a_document_comes_with_what_each_encoder_made_of_it(connection: Connection) -> None:
+    assert queries.get_seen(connection, A, "r", ["one"], [1]) is None
+    put_document(connection)
+    media_type, page_count, pages = queries.get_seen(connection, A, "r", ["one"], [1]) or ("", 0, [])
+    document = queries.get_document(connection, A)
+    assert document
+    assert (media_type, page_count, pages) == (document.media_type, document.page_count, [])
+    queries.put_pages(connection, A, "r", [Page(number, 10, 20, "ocr", ()) for number in (1, 2, 3)])
+    queries.put_features(connection, A, "one", {1: b"first", 2: None})
+    queries.put_features(connection, A, "two", {1: b"else"})
+    _, _, pages = queries.get_seen(connection, A, "r", ["one", "two"], [3, 1, 2, 9]) or ("", 0, [])
+    found = [(each.number, each.features) for each in pages]
+    assert found == [(1, {"one": b"first", "two": b"else"}), (2, {"one": None}), (3, {})]
+    _, _, pages = queries.get_seen(connection, A, "another", ["one"], [1]) or ("", 0, [])
+    assert pages == []
+
+
 def test_vectors_of_texts_are_kept_for_each_encoder_and_stay_as_they_are(connection: Connection) -> None:
     queries.put_text_vectors(connection, "one", {A: b"first"})
     queries.put_text_vectors(connection, "one", {A: b"second", B: b"new"})

@@ -1,6 +1,7 @@
 """Which database errors pass, and how connections are made."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 
 from core.errors import TransientFailure
 from db import queries
-from db.session import make_engine, transaction
+from db.session import UNAVAILABLE, make_engine, statement, transaction
 
 
 @pytest.fixture
@@ -169,3 +170,30 @@ def backend(connection: Connection) -> int:
 def terminate(database: Engine, pid: int) -> None:
     with transaction(database) as connection:
         assert connection.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": pid}).scalar_one()
+
+
+def test_a_single_statement_is_committed_by_itself_and_its_errors_are_told_apart(engine: Engine) -> None:
+    with statement(engine) as connection:
+        connection.execute(text("CREATE TABLE noted (id integer)"))
+    with statement(engine) as connection:
+        connection.execute(text("INSERT INTO noted VALUES (1)"))
+    with transaction(engine) as connection:
+        assert connection.execute(text("SELECT count(*) FROM noted")).scalar_one() == 1
+        connection.execute(text("DROP TABLE noted"))
+    with pytest.raises(TransientFailure) as caught, statement(engine) as connection:
+        connection.execute(text("SELECT pg_sleep(5)"))
+    assert caught.value.code == UNAVAILABLE
+
+
+def test_an_engine_that_is_disposed_of_keeps_no_connection_for_single_statements(
+    engine: Engine, database: Engine
+) -> None:
+    with statement(engine) as connection:
+        process = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    engine.dispose()
+    alive = text("SELECT count(*) FROM pg_stat_activity WHERE pid = :process")
+    deadline = time.monotonic() + 10
+    with database.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        while connection.execute(alive, {"process": process}).scalar_one():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)

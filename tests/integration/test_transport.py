@@ -7,6 +7,8 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from queue import Empty
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import redis
@@ -133,6 +135,64 @@ def test_what_is_noted_is_what_kombu_itself_would_note(connect: Connect, store: 
         note[0]["headers"].pop("redelivered", None)
         note[0]["properties"]["delivery_info"].pop("redelivered", None)
     assert ours == theirs
+
+
+def holding(connection: Connection) -> tuple[Channel, list[Any]]:
+    """A channel and the message that it has taken and not acknowledged."""
+    channel, messages = connection.channel(), list[Any]()
+    channel.basic_consume(QUEUE.name, no_ack=False, callback=messages.append, consumer_tag="test")
+    channel.connection.cycle._register_BRPOP(channel)
+    channel._brpop_read()
+    return channel, messages
+
+
+def test_what_is_acknowledged_is_told_with_the_next_look(connect: Connect, store: "redis.Redis", prefix: str) -> None:
+    send(connect(), "one", "two")
+    channel, messages = holding(connect())
+    messages[0].ack()
+    assert store.hkeys(f"{prefix}unacked") == [messages[0].delivery_tag]
+    channel.connection.cycle._register_BRPOP(channel)
+    channel._brpop_read()
+    assert store.hkeys(f"{prefix}unacked") == [messages[1].delivery_tag]
+    messages[1].ack()
+    channel._brpop_start()
+    with pytest.raises(Empty):
+        channel._brpop_read()
+    assert not store.exists(f"{prefix}unacked", f"{prefix}unacked_index")
+
+
+@pytest.mark.parametrize("end", [lambda channel: channel.basic_cancel("test"), lambda channel: channel.close()])
+def test_what_is_acknowledged_before_the_last_look_is_told_at_the_end(
+    connect: Connect, store: "redis.Redis", prefix: str, end: Callable[[Channel], None]
+) -> None:
+    send(connect(), "one")
+    channel, messages = holding(connect())
+    messages[0].ack()
+    end(channel)
+    assert not store.exists(f"{prefix}unacked", f"{prefix}unacked_index")
+
+
+def test_what_is_acknowledged_after_the_last_look_is_told_at_once(
+    connect: Connect, store: "redis.Redis", prefix: str
+) -> None:
+    send(connect(), "one")
+    channel, messages = holding(connect())
+    channel.basic_cancel("test")
+    assert store.exists(f"{prefix}unacked")
+    messages[0].ack()
+    assert not store.exists(f"{prefix}unacked", f"{prefix}unacked_index")
+
+
+def test_what_redis_did_not_hear_of_is_told_again(connect: Connect, store: "redis.Redis", prefix: str) -> None:
+    send(connect(), "one")
+    channel, messages = holding(connect())
+    messages[0].ack()
+    channel._brpop_start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(channel.client, "parse_response", Mock(side_effect=redis.ResponseError("OOM")))
+        with pytest.raises(redis.ResponseError):
+            channel._brpop_read()
+    assert channel.done == [messages[0].delivery_tag]
 
 
 def test_what_is_asked_for_by_itself_is_noted_too(connect: Connect, store: "redis.Redis", prefix: str) -> None:
