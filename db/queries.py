@@ -35,6 +35,7 @@ from sqlalchemy import (
     true,
     tuple_,
     union,
+    union_all,
     update,
 )
 from sqlalchemy.dialects.postgresql import distinct_on
@@ -1544,18 +1545,12 @@ def forget_places(connection: Connection, hashes: Collection[str], task_ids: Col
     """
     document, job = models.Document, models.Job
     own = select(_PLACE).where(job.task_id.in_(task_ids), _PLACE.is_not(None))
+    about_it = union_all(
+        *(select(result.task_id).where(result.sha256 == document.sha256).correlate(document) for result in _RESULTS)
+    )
     other = (
         select(_PLACE)
-        .where(
-            _PLACE.is_not(None),
-            job.task_id.not_in(task_ids),
-            or_(
-                *(
-                    exists().where(result.task_id == job.task_id, result.sha256 == document.sha256)
-                    for result in _RESULTS
-                )
-            ),
-        )
+        .where(_PLACE.is_not(None), job.task_id.not_in(task_ids), job.task_id.in_(about_it))
         .order_by(job.received_at.desc())
         .limit(1)
         .scalar_subquery()
