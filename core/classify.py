@@ -136,7 +136,9 @@ class Classifier:
             reasons=reasons,
             prediction=self.names[order[0]],
             confidence=confidence,
-            probabilities={self.names[index]: float(chances[index]) for index in order},
+            probabilities=dict(
+                zip((self.names[index] for index in order.tolist()), chances[order].tolist(), strict=True)
+            ),
             in_set=in_set,
             pages=tuple(results),
         )

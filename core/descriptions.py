@@ -6,7 +6,7 @@ it resembles. Genres that no class resembles compete as "none of these".
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from math import log
 from typing import Final, Self
@@ -52,11 +52,8 @@ class Descriptions:
     names: tuple[str, ...]
     vectors: Vectors
     """(2 G + C, dimensions), unit rows."""
-    keys: NDArray[np.uint32]
-    """(terms,), sorted."""
-    table: Vectors
-    """(terms, 2 G + C): what a term on a page counts."""
-    claims: Scores
+    terms: "_Terms"
+    claims: Vectors
     """(C, G): log of the share that a class has in a genre."""
     original: Scores
     """(C,): log of the share of a class that is like no genre, and its bonus."""
@@ -78,15 +75,13 @@ class Descriptions:
         best = share.max(axis=0)
         with np.errstate(divide="ignore"):
             claimed = (share * (share / best) ** RIVALRY).astype(np.float64)
-            claims = np.log(claimed)
+            claims = np.log(claimed).astype(np.float32)
             original = np.log(1 - claimed.max(axis=1)) + ORIGINAL
             unclaimed = np.log(np.maximum(0, 1 - best.astype(np.float64) / KIND))
-        keys, table = _tabulate(classes)
         return cls(
             names=tuple(item.name for item in classes),
             vectors=np.concatenate([looks, meanings, vectors]),
-            keys=keys,
-            table=table,
+            terms=_tabulate(classes),
             claims=claims,
             original=original,
             unclaimed=unclaimed,
@@ -106,19 +101,84 @@ class Descriptions:
 
     def scores(self, page: Features) -> Scores:
         cosine = self.vectors @ page.vector
-        places = np.searchsorted(self.keys, page.keys)
-        places[places == len(self.keys)] = 0
-        known = self.keys[places] == page.keys
-        emphasis = 1 + PROMINENCE / 255 * page.prominence[known].astype(np.float32)
-        words = emphasis @ self.table[places[known]] / (min(max(page.words, SHORT), LONG) / 100) ** 0.5
-        scores: Scores = (COSINE * cosine + words).astype(np.float64)
+        words = self.terms.weigh(page) / (min(max(page.words, SHORT), LONG) / 100) ** 0.5
+        scores: Scores = COSINE * cosine + words
         return scores
 
     def logits(self, scores: Scores) -> tuple[Scores, float]:
         looks, meanings, own = np.split(scores, [self.claims.shape[1], 2 * self.claims.shape[1]])
-        classes = (own + np.maximum(own + self.original, (self.claims + looks).max(axis=1))) / TEMPERATURE
+        classes = (
+            own + np.maximum(own + self.original, (self.claims + looks.astype(np.float32)).max(axis=1))
+        ) / TEMPERATURE
         others = np.append(meanings + looks + self.unclaimed, FLOOR) / TEMPERATURE
         return classes, float(np.logaddexp.reduce(others))
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What a term on a page counts for each column. Few terms count for few columns: only these are kept."""
+
+    keys: NDArray[np.uint32]
+    """(terms,), sorted."""
+    starts: NDArray[np.int64]
+    """(terms + 1,): where those of each term begin among what follows."""
+    columns: NDArray[np.int64]
+    weights: Vectors
+    width: int
+    """Columns."""
+
+    @classmethod
+    def of(cls, keys: NDArray[np.uint32], columns: Sequence[Mapping[int, float]]) -> Self:
+        """`columns` hold key → weight."""
+        sizes = [len(terms) for terms in columns]
+        places = np.searchsorted(
+            keys, np.fromiter((key for terms in columns for key in terms), np.uint32, sum(sizes))
+        )
+        weights = np.fromiter((weight for terms in columns for weight in terms.values()), np.float32, sum(sizes))
+        order = np.argsort(places, kind="stable")
+        return cls(
+            keys=keys,
+            starts=np.searchsorted(places[order], np.arange(len(keys) + 1)),
+            columns=np.repeat(np.arange(len(columns)), sizes)[order],
+            weights=weights[order],
+            width=len(columns),
+        )
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """(terms,): columns that each counts for."""
+        return np.diff(self.starts)
+
+    def scaled(self, factors: Vectors) -> Self:
+        """Each term's weights times a factor of its own."""
+        return replace(self, weights=self.weights * np.repeat(factors, self.counts))
+
+    def beside(self, other: Self) -> Self:
+        """The columns of both, of the same terms."""
+        order = np.argsort(
+            np.concatenate([np.repeat(np.arange(len(self.keys)), each.counts) for each in (self, other)]),
+            kind="stable",
+        )
+        return replace(
+            self,
+            starts=self.starts + other.starts,
+            columns=np.concatenate([self.columns, other.columns + self.width])[order],
+            weights=np.concatenate([self.weights, other.weights])[order],
+            width=self.width + other.width,
+        )
+
+    def weigh(self, page: Features) -> Scores:
+        """(columns,): what the terms on a page count, prominent ones more."""
+        places = np.searchsorted(self.keys, page.keys)
+        places[places == len(self.keys)] = 0
+        known = self.keys[places] == page.keys
+        emphasis = 1 + PROMINENCE / 255 * page.prominence[known].astype(np.float32)
+        starts = self.starts[places[known]]
+        counts = self.starts[places[known] + 1] - starts
+        # Of each term, its run of entries, one run after the other.
+        entries = np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+        weights = np.repeat(emphasis, counts) * self.weights[entries]
+        return np.bincount(self.columns[entries], weights, self.width).astype(np.float64, copy=False)
 
 
 def _meaning(item: DocumentClass) -> str:
@@ -134,28 +194,15 @@ def _encode_genres(encode_texts: EncodeTexts) -> tuple[Vectors, Vectors]:
     )
 
 
-def _tabulate(classes: Sequence[DocumentClass]) -> tuple[NDArray[np.uint32], Vectors]:
+def _tabulate(classes: Sequence[DocumentClass]) -> _Terms:
     """The terms of genres and classes, and what each counts for each: its weight times its rarity among genres."""
     looks, meanings = _genre_terms()
     own = [_meaning_terms(item.words, item.description, item.wording) for item in classes]
     keys = np.array(sorted({key for terms in (*looks, *meanings, *own) for key in terms}), dtype=np.uint32)
-    place = {int(key): index for index, key in enumerate(keys)}
-
-    def table_of(columns: Sequence[dict[int, float]]) -> Vectors:
-        table = np.zeros((len(keys), len(columns)), dtype=np.float32)
-        for column, terms in enumerate(columns):
-            for key, weight in terms.items():
-                table[place[key], column] = weight
-        return table
-
-    by_look, by_meaning = table_of(looks), table_of([*meanings, *own])
-    in_looks, in_meanings = (np.maximum(1, (table > 0).sum(axis=1)) for table in (by_look, by_meaning))
-    return keys, np.concatenate(
-        [
-            by_look * _rarity(in_looks, len(looks))[:, None],
-            by_meaning * _rarity(np.maximum(in_looks, in_meanings), len(meanings) + len(own))[:, None],
-        ],
-        axis=1,
+    by_look, by_meaning = _Terms.of(keys, looks), _Terms.of(keys, [*meanings, *own])
+    in_looks, in_meanings = (np.maximum(1, terms.counts) for terms in (by_look, by_meaning))
+    return by_look.scaled(_rarity(in_looks, len(looks))).beside(
+        by_meaning.scaled(_rarity(np.maximum(in_looks, in_meanings), len(meanings) + len(own)))
     )
 
 

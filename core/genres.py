@@ -1,6 +1,7 @@
 """The genre lexicon: what an office clerk knows of common documents before anyone describes a class."""
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -77,27 +78,31 @@ def resemblance(
     """
     middle, width = ALIKE
     alike: Vectors = 1 / (1 + np.exp((middle - class_vectors @ genre_vectors.T) / width))
-    known = [
-        (
-            {_plain(name) for name in genre.names},
-            {_plain(kind) for kind in genre.kinds},
-            {run for kind in genre.kinds for run in _runs(_plain(kind), 1)},
-        )
-        for genre in lexicon
-    ]
+    named, of_kind, of_kinds_word = (defaultdict[_Words, list[int]](list) for _ in range(3))
+    for column, genre in enumerate(lexicon):
+        kinds = {_plain(kind) for kind in genre.kinds}
+        for found, phrases in (
+            (named, {_plain(name) for name in genre.names}),
+            (of_kind, kinds),
+            (of_kinds_word, {run for kind in kinds for run in _runs(kind, 1)}),
+        ):
+            for phrase in phrases:
+                found[phrase].append(column)
     for row, item in zip(alike, classes, strict=True):
         called, *parts = (_plain(part) for part in (item.words, *_EITHER.split(item.words)))
         said = _plain(item.description)
         mentioned = _runs(said, 2).union(parts, [said[:1]])
         ends = {called[start:] for start in range(1, len(called))}
-        for column, (names, kinds, kinds_words) in enumerate(known):
-            by_words = (
-                float(called in names),
-                MENTION * (not names.isdisjoint(mentioned)),
-                KIND * (called in kinds),
-                PARTLY * (called in kinds_words or not names.isdisjoint(ends)),
-            )
-            row[column] = max(row[column], *by_words)
+        for degree, found, phrases in (
+            (1.0, named, {called}),
+            (MENTION, named, mentioned),
+            (KIND, of_kind, {called}),
+            (PARTLY, of_kinds_word, {called}),
+            (PARTLY, named, ends),
+        ):
+            for phrase in phrases:
+                for column in found.get(phrase, ()):
+                    row[column] = max(row[column], degree)
     best = alike.max(axis=1, keepdims=True)
     raised: Vectors = alike * np.clip(KIND / best, 1, 2)
     return raised
