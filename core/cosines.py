@@ -88,17 +88,18 @@ class Cosines:
     def encoders(self) -> Mapping[str, EncodePages]:
         return NO_ENCODERS
 
-    def scores(self, page: Features) -> Scores:
-        """(C + R,): the cosines."""
-        return (self.vectors @ page.vector).astype(np.float64)
+    def scores(self, pages: Sequence[Features]) -> Scores:
+        """(P, C + R): the cosines."""
+        return (np.stack([page.vector for page in pages]) @ self.vectors.T).astype(np.float64)
 
-    def logits(self, scores: Scores) -> tuple[Scores, float]:
+    def logits(self, scores: Scores) -> tuple[Scores, Scores]:
         """The logit of "none of these" is -inf where every genre is a class's and the checkpoint has no bias."""
         logits = self.scale * scores + (self.bias or 0.0)
-        classes, others = np.split(logits, [len(self.names)])
+        classes, others = np.split(logits, [len(self.names)], axis=1)
         if self.bias is not None:
-            others = np.append(others, -log(STRANGERS))
-        return classes, float(np.logaddexp.reduce(others + self.shares, initial=-np.inf))
+            strangers = np.full((len(others), 1), -log(STRANGERS))
+            others = np.concatenate([others, strangers], axis=1)
+        return classes, np.logaddexp.reduce(others + self.shares, axis=1, initial=-np.inf)
 
 
 def _encode(encode_texts: EncodeTexts, items: Sequence[DocumentClass]) -> tuple[Vectors, Vectors]:

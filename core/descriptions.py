@@ -99,19 +99,20 @@ class Descriptions:
     def encoders(self) -> Mapping[str, EncodePages]:
         return NO_ENCODERS
 
-    def scores(self, page: Features) -> Scores:
-        cosine = self.vectors @ page.vector
-        words = self.terms.weigh(page) / (min(max(page.words, SHORT), LONG) / 100) ** 0.5
-        scores: Scores = COSINE * cosine + words
+    def scores(self, pages: Sequence[Features]) -> Scores:
+        cosines = np.stack([page.vector for page in pages]) @ self.vectors.T
+        lengths = np.clip([page.words for page in pages], SHORT, LONG) / 100
+        scores: Scores = COSINE * cosines + self.terms.weigh(pages) / np.sqrt(lengths)[:, None]
         return scores
 
-    def logits(self, scores: Scores) -> tuple[Scores, float]:
-        looks, meanings, own = np.split(scores, [self.claims.shape[1], 2 * self.claims.shape[1]])
-        classes = (
-            own + np.maximum(own + self.original, (self.claims + looks.astype(np.float32)).max(axis=1))
-        ) / TEMPERATURE
-        others = np.append(meanings + looks + self.unclaimed, FLOOR) / TEMPERATURE
-        return classes, float(np.logaddexp.reduce(others))
+    def logits(self, scores: Scores) -> tuple[Scores, Scores]:
+        genres_ = self.claims.shape[1]
+        looks, meanings, own = np.split(scores, [genres_, 2 * genres_], axis=1)
+        # One document after the other: all of them times all classes and genres would be more than a cache holds.
+        borrowed = np.stack([(self.claims + row).max(axis=1) for row in looks.astype(np.float32)])
+        classes = (own + np.maximum(own + self.original, borrowed)) / TEMPERATURE
+        others = np.logaddexp.reduce((meanings + looks + self.unclaimed) / TEMPERATURE, axis=1)
+        return classes, np.logaddexp(others, FLOOR / TEMPERATURE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,18 +168,23 @@ class _Terms:
             width=self.width + other.width,
         )
 
-    def weigh(self, page: Features) -> Scores:
-        """(columns,): what the terms on a page count, prominent ones more."""
-        places = np.searchsorted(self.keys, page.keys)
+    def weigh(self, pages: Sequence[Features]) -> Scores:
+        """(P, columns): what the terms on each page count, prominent ones more."""
+        keys = np.concatenate([page.keys for page in pages])
+        row = np.repeat(np.arange(len(pages)), [len(page.keys) for page in pages])
+        places = np.searchsorted(self.keys, keys)
         places[places == len(self.keys)] = 0
-        known = self.keys[places] == page.keys
-        emphasis = 1 + PROMINENCE / 255 * page.prominence[known].astype(np.float32)
+        known = self.keys[places] == keys
+        prominence = np.concatenate([page.prominence for page in pages])[known]
+        emphasis = 1 + PROMINENCE / 255 * prominence.astype(np.float32)
         starts = self.starts[places[known]]
         counts = self.starts[places[known] + 1] - starts
         # Of each term, its run of entries, one run after the other.
         entries = np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+        cells = np.repeat(row[known] * self.width, counts) + self.columns[entries]
         weights = np.repeat(emphasis, counts) * self.weights[entries]
-        return np.bincount(self.columns[entries], weights, self.width).astype(np.float64, copy=False)
+        counted = np.bincount(cells, weights, len(pages) * self.width).astype(np.float64, copy=False)
+        return counted.reshape(len(pages), self.width)
 
 
 def _meaning(item: DocumentClass) -> str:

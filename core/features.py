@@ -95,9 +95,13 @@ class Features:
                 )
         except struct.error as error:
             raise ModelFailure("bad_features", f"{len(data)} stored bytes are no features: {error}") from error
-        body = np.frombuffer(data, dtype=np.uint8, offset=_HEADER.size)
-        vector, keys, prominence = np.split(body, np.cumsum(sizes[:2]))
-        return cls(vector.view("<f2").astype(np.float32), keys.view("<u4"), prominence, words)
+        at_keys = _HEADER.size + sizes[0]
+        return cls(
+            np.frombuffer(data, "<f2", dimensions, _HEADER.size).astype(np.float32),
+            np.frombuffer(data, "<u4", terms, at_keys),
+            np.frombuffer(data, np.uint8, terms, at_keys + sizes[1]),
+            words,
+        )
 
 
 def features_of(page: Page, vectors: Vectors) -> Features:

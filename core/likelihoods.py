@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -67,10 +67,10 @@ class Likelihoods:
         """What pages have to be `tuned` by."""
         return {self.key: self.encoder}
 
-    def scores(self, page: Features) -> Scores:
-        """Raises ModelFailure(`not_tuned`) where the encoder has not seen the page."""
-        return page.tuned_by(self.key).astype(np.float64)
+    def scores(self, pages: Sequence[Features]) -> Scores:
+        """Raises ModelFailure(`not_tuned`) where the encoder has not seen a page."""
+        return np.stack([page.tuned_by(self.key) for page in pages]).astype(np.float64)
 
-    def logits(self, scores: Scores) -> tuple[Scores, float]:
+    def logits(self, scores: Scores) -> tuple[Scores, Scores]:
         logits: Scores = scores / TEMPERATURE
-        return logits[:-1], float(logits[-1])
+        return logits[:, :-1], logits[:, -1]

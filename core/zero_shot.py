@@ -34,11 +34,13 @@ class ZeroShot(Protocol):
     def encoders(self) -> Mapping[str, EncodePages]:
         """Encoders, by key, that pages have to be seen by beside the backend's own: for these classes alone."""
 
-    def scores(self, page: Features) -> Scores:
-        """One page against all that classes are told by; a document's scores are a weighted mean of its pages'."""
+    def scores(self, pages: Sequence[Features]) -> Scores:
+        """(P, any): each page against all that classes are told by; a document's scores are a weighted mean of its
+        pages'.
+        """
 
-    def logits(self, scores: Scores) -> tuple[Scores, float]:
-        """Scores → (C,) logits of the classes, and the logit of "none of these"."""
+    def logits(self, scores: Scores) -> tuple[Scores, Scores]:
+        """(D, any) scores → (D, C) logits of the classes, and (D,) logits of "none of these"."""
 
 
 def means_of(encode_texts: EncodeTexts, groups: Sequence[Sequence[str]]) -> Vectors:

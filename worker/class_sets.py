@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from core.class_set import ClassSet, DocumentClass
 from core.classify import Classifier, Decision
 from core.contract import Reason
 from core.errors import RejectedInput
+from core.features import Features
 from core.settings import Thresholds
 from db import queries
 from db.queries import LatestClassification, Version
@@ -20,6 +21,10 @@ from worker import features
 from worker.features import Pages
 
 _FIELDS: Final = ("description", "wording", "templates", "captions")
+
+
+TOGETHER: Final = 256
+"""Documents that are decided on together, of a history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,16 +203,22 @@ def replay(
     unchanged = 0
     moved: list[Move] = []
     without_features: list[str] = []
-    for item, stored in _with_features(connection, version.class_set, encoder):
-        pages = features.tuned(connection, item.sha256, encoder, keys, stored)
-        if not pages.keys() >= set(item.pages):
-            without_features.append(item.sha256)
-            continue
-        decision = classifier.decide([(page, pages[page]) for page in item.pages], thresholds)
-        if decision.prediction == item.prediction:
-            unchanged += 1
-        else:
-            moved.append(_move(item, decision))
+    stored = _with_features(connection, version.class_set, encoder)
+    while batch := list(islice(stored, TOGETHER)):
+        seen: list[LatestClassification] = []
+        documents: list[list[tuple[int, Features | None]]] = []
+        for item, found in batch:
+            pages = features.tuned(connection, item.sha256, encoder, keys, found)
+            if pages.keys() >= set(item.pages):
+                seen.append(item)
+                documents.append([(page, pages[page]) for page in item.pages])
+            else:
+                without_features.append(item.sha256)
+        for item, decision in zip(seen, classifier.decide_all(documents, thresholds), strict=True):
+            if decision.prediction == item.prediction:
+                unchanged += 1
+            else:
+                moved.append(_move(item, decision))
     return Replay(version, unchanged, tuple(moved), tuple(without_features))
 
 

@@ -44,6 +44,31 @@ def test_the_order_in_which_pages_arrive_changes_nothing() -> None:
     assert ready.decide(pages[::-1], THRESHOLDS) == ready.decide(pages, THRESHOLDS)
 
 
+def test_many_documents_are_decided_on_as_each_is_alone() -> None:
+    ready = classifier(list(SAMPLES))
+    documents = [
+        [(1, features(*INVOICE)), (2, features(*LETTER)), (3, None)],
+        [(1, None)],
+        [(2, features(*RESUME))],
+        [],
+        [(1, None), (2, features(*CONTRACT))],
+        [(3, features(*LETTER)), (1, features(*LETTER))],
+    ]
+    together = ready.decide_all(documents, THRESHOLDS)
+    for document, decision in zip(documents, together, strict=True):
+        alone = ready.decide(document, THRESHOLDS)
+        assert (alone.prediction, alone.status, alone.reasons) == (
+            decision.prediction,
+            decision.status,
+            decision.reasons,
+        )
+        assert list(alone.probabilities.values()) == pytest.approx(list(decision.probabilities.values()), abs=1e-6)
+        assert [(page.number, page.prediction) for page in alone.pages] == [
+            (page.number, page.prediction) for page in decision.pages
+        ]
+    assert ready.decide_all([], THRESHOLDS) == []
+
+
 def test_the_first_page_weighs_most() -> None:
     assert decide(["invoice", "letter"], INVOICE, LETTER).prediction == "invoice"
     assert decide(["invoice", "letter"], LETTER, INVOICE).prediction == "letter"

@@ -100,8 +100,8 @@ def test_logits_are_scaled_cosines_and_a_bias_moves_all_alike() -> None:
     page = page_of("a letter")
     soft, sigmoid = cosines(SET, 50.0), cosines(SET, 50.0, -7.0)
     expected = 50 * soft.class_vectors @ page.vector
-    np.testing.assert_allclose(soft.logits(soft.scores(page))[0], expected, atol=1e-4)
-    np.testing.assert_allclose(sigmoid.logits(sigmoid.scores(page))[0], expected - 7, atol=1e-4)
+    np.testing.assert_allclose(soft.logits(soft.scores([page]))[0][0], expected, atol=1e-4)
+    np.testing.assert_allclose(sigmoid.logits(sigmoid.scores([page]))[0][0], expected - 7, atol=1e-4)
     assert soft.names == tuple(sorted(SET))
     np.testing.assert_allclose(np.linalg.norm(soft.vectors, axis=1), 1, atol=1e-5)
 
@@ -130,7 +130,7 @@ def test_before_a_page_says_anything_it_is_as_likely_in_the_set_as_not() -> None
 def test_where_every_genre_is_a_class_there_is_nothing_else() -> None:
     everything = cosines([genre.name for genre in genres()])
     page = page_of("invoice")
-    assert everything.logits(everything.scores(page))[1] == -np.inf
+    assert everything.logits(everything.scores([page]))[1] == -np.inf
     assert in_set(everything, page) == 1
     assert 0 < in_set(cosines([genre.name for genre in genres()], 112.0, -16.5), page) < 1
 

@@ -123,7 +123,7 @@ def test_scale_and_bias_of_the_checkpoint_make_the_logits(backends: dict[str, Du
     assert cosines.scale == pytest.approx(np.exp(3.1), rel=1e-6)
     assert cosines.bias == (None if family == "clip" else pytest.approx(-2.3))
     vector = seen(backend, PIXELS[:1])[0]
-    classes, none = cosines.logits(cosines.scores(Features.of_vector(vector)))
+    (classes,), (none,) = cosines.logits(cosines.scores([Features.of_vector(vector)]))
     np.testing.assert_allclose(
         classes, cosines.scale * (cosines.class_vectors @ vector) + (cosines.bias or 0), atol=1e-4
     )

@@ -171,11 +171,11 @@ def test_classes_are_told_by_what_a_page_would_be_called(backend: InternVL) -> N
     (scores,) = encoder([prepared])
     assert scores.shape == (4,)
     page = features_of(PAGE, backend.encode_documents([prepared])[0]).with_tuned(key, scores)
-    logits, none = zero_shot.logits(zero_shot.scores(page))
+    (logits,), (none,) = zero_shot.logits(zero_shot.scores([page]))
     assert np.argsort(logits).tolist() == np.argsort(scores[:3]).tolist()
     assert np.isfinite(none)
     with pytest.raises(ModelFailure, match="not_tuned"):
-        zero_shot.scores(Features.of_vector(np.ones((1, 16), np.float32)))
+        zero_shot.scores([Features.of_vector(np.ones((1, 16), np.float32))])
 
 
 def test_looks_and_names_of_a_page_take_one_look(backend: InternVL, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,11 +87,11 @@ class Clueless:
     class_vectors = BACKEND.encode_texts(names)
     encoders: Mapping[str, EncodePages] = {}
 
-    def scores(self, page: Features) -> Scores:
-        return np.zeros(len(self.names))
+    def scores(self, pages: Sequence[Features]) -> Scores:
+        return np.zeros((len(pages), len(self.names)))
 
-    def logits(self, scores: Scores) -> tuple[Scores, float]:
-        return scores, -1.0
+    def logits(self, scores: Scores) -> tuple[Scores, Scores]:
+        return scores, np.full(len(scores), -1.0)
 
 
 def looked_at(label: str, number: int) -> Features:
