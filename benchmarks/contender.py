@@ -14,6 +14,13 @@ import psutil
 import redis
 from celery import Celery
 
+from core.settings import Settings
+from db import migrations
+from db.session import make_engine
+from worker.class_sets import ensure_default
+from worker.embedded import Addresses
+from worker.stack import CLASSES
+
 PATIENCE: Final = 180
 """Seconds that a server may take to load its model and answer."""
 _SINGLE: Final = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -90,7 +97,7 @@ class CeleryServer(Server):
         environment: Mapping[str, str] = _NOTHING,
     ) -> None:
         super().__init__(words, log, environment)
-        self._app = app
+        self.app = app
         self._call = send
         self._redis = redis.Redis.from_url(app.conf.broker_url)
         self._results = self._redis.pubsub(ignore_subscribe_messages=True)
@@ -115,15 +122,29 @@ class CeleryServer(Server):
             self._receive()
         return times
 
+    def send_with(self, send: Callable[[Celery, int], str]) -> None:
+        """Send other tasks from now on."""
+        self._call = send
+
+    def drive_all(self, count: int, in_flight: int) -> None:
+        """Have so many requests answered, so many in flight at a time."""
+        self.latencies = []
+        for number in range(count):
+            if number >= in_flight:
+                self._receive()
+            self._send()
+        while self._sent:
+            self._receive()
+
     def end(self) -> None:
         super().end()
         self._results.close()
         self._redis.close()
-        self._app.close()
+        self.app.close()
 
     def _send(self) -> None:
         sent_at = time.perf_counter()
-        self._sent[self._call(self._app, self._number)] = sent_at
+        self._sent[self._call(self.app, self._number)] = sent_at
         self._number += 1
 
     def _receive(self) -> None:
@@ -152,3 +173,33 @@ def is_over(times: Sequence[float], in_flight: int, seconds: float) -> bool:
 def rate(times: Sequence[float], in_flight: int) -> float:
     """Answers a second, once each request in flight was answered."""
     return (len(times) - in_flight) / (times[-1] - times[in_flight - 1])
+
+
+def environment_of(name: str, folder: Path, addresses: Addresses) -> dict[str, str]:
+    """Of a node of ours that has queues of its own on these servers, and reads what is in the folder."""
+    return {
+        "DOCINTAKE_DATA_DIR": str(folder / name),
+        "DOCINTAKE_BROKER__URL": addresses.redis_url,
+        "DOCINTAKE_BROKER__KEY_PREFIX": f"{name}:",
+        "DOCINTAKE_DATABASE__URL": addresses.database_url,
+        "DOCINTAKE_DOCUMENTS__ROOTS": f'["{folder}"]',
+    }
+
+
+def settings_of(environment: Mapping[str, str]) -> Settings:
+    """What a process finds that starts in it."""
+    before = dict(os.environ)
+    os.environ.update(environment)
+    try:
+        return Settings.load()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def prepare(addresses: Addresses) -> None:
+    """Make the tables, and publish the class sets that come along."""
+    engine = make_engine(addresses.database_url, statement_timeout=60, pool_size=1)
+    migrations.upgrade(engine)
+    ensure_default(engine, CLASSES)
+    engine.dispose()

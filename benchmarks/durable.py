@@ -1,10 +1,9 @@
 """What it costs that nothing is lost: whole nodes on documents that are known, beside one whose task does nothing."""
 
 import hashlib
-import os
 import statistics
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,16 +14,13 @@ from celery import Celery
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from benchmarks.contender import CeleryServer, rate
+from benchmarks.contender import CeleryServer, environment_of, prepare, rate, settings_of
 from core.contract import CLASSIFY
 from core.settings import Settings
-from db import migrations
 from db.session import make_engine
 from samples import CLASSES, render
 from worker.app import make_app
-from worker.class_sets import ensure_default
 from worker.embedded import Embedded
-from worker.stack import CLASSES as CLASS_SETS
 
 IN_FLIGHT: Final = 32
 SECONDS: Final = 3.0
@@ -70,15 +66,17 @@ def rates(folder: Path) -> dict[str, Any]:
 def _nodes(folder: Path, uris: list[str]) -> Iterator[dict[str, CeleryServer]]:
     with ExitStack() as stack:
         addresses = stack.enter_context(Embedded(folder / "durable"))
+        prepare(addresses)
         engine = make_engine(addresses.database_url, statement_timeout=60, pool_size=1)
-        migrations.upgrade(engine)
-        ensure_default(engine, CLASS_SETS)
         _Table.metadata.create_all(engine)
         engine.dispose()
         nodes = {}
         for name in NODES:
-            environment = _environment(name, folder, addresses.redis_url, addresses.database_url)
-            settings = _settings(environment)
+            environment = environment_of(name, folder, addresses) | {
+                "DOCINTAKE_MODEL__BACKEND": "fake",
+                "DOCINTAKE_READING__PROCESSES": "1",
+            }
+            settings = settings_of(environment)
             node = CeleryServer(
                 ["worker", "worker"] if name == "ours" else ["benchmarks.durable", name],
                 make_app(settings) if name in ("ours", EMPTY) else _app(settings),
@@ -89,28 +87,6 @@ def _nodes(folder: Path, uris: list[str]) -> Iterator[dict[str, CeleryServer]]:
             stack.callback(node.end)
             nodes[name] = node
         yield nodes
-
-
-def _environment(name: str, folder: Path, broker: str, database: str) -> dict[str, str]:
-    return {
-        "DOCINTAKE_DATA_DIR": str(folder / name),
-        "DOCINTAKE_BROKER__URL": broker,
-        "DOCINTAKE_BROKER__KEY_PREFIX": f"{name}:",
-        "DOCINTAKE_DATABASE__URL": database,
-        "DOCINTAKE_DOCUMENTS__ROOTS": f'["{folder}"]',
-        "DOCINTAKE_MODEL__BACKEND": "fake",
-        "DOCINTAKE_READING__PROCESSES": "1",
-    }
-
-
-def _settings(environment: Mapping[str, str]) -> Settings:
-    before = dict(os.environ)
-    os.environ.update(environment)
-    try:
-        return Settings.load()
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def _send(app: Celery, name: str, uri: str) -> str:

@@ -88,11 +88,11 @@ def see(
     read = runtime.backend.needs_text
     identity = _identify(runtime, reference, seconds)
     with timed(seconds, "lookup"):
-        seen = _recall(runtime, identity.sha256, pages, READER if read else GLANCE, encoders)
+        is_known, seen = _recall(runtime, identity.sha256, pages, READER if read else GLANCE, encoders)
     if seen is not None:
         return seen
-    intake = _take_in(runtime, identity, pages, seconds, read=read)
-    encoded = encode(runtime, intake, seconds, encoders)
+    intake = _take_in(runtime, identity, pages, seconds, read=read, is_new=not is_known)
+    encoded = _encode(runtime, intake, seconds, encoders, is_new=not is_known)
     return Seen(
         intake.document,
         [(page.number, page.source) for page in intake.pages],
@@ -112,11 +112,19 @@ def take_in(
     return _take_in(runtime, _identify(runtime, reference, seconds), pages, seconds, read=read)
 
 
-def _take_in(runtime: Runtime, identity: "_Identity", pages: str, seconds: dict[str, float], *, read: bool) -> Intake:
+def _take_in(
+    runtime: Runtime,
+    identity: "_Identity",
+    pages: str,
+    seconds: dict[str, float],
+    *,
+    read: bool,
+    is_new: bool = False,
+) -> Intake:
     known, document = identity.sha256, identity.fetched
     reader = READER if read else GLANCE
     with timed(seconds, "lookup"):
-        stored = _stored(runtime, known, pages, reader)
+        stored = None if is_new else _stored(runtime, known, pages, reader)
     if stored is not None and not stored.missing:
         return Intake(stored.info, stored.pages, document, cached=True)
     if document is None:
@@ -153,7 +161,18 @@ def encode(
 
     Further `encoders`, by key, see the pages as well.
     """
-    desk = _Desk(runtime, intake, seconds)
+    return _encode(runtime, intake, seconds, encoders)
+
+
+def _encode(
+    runtime: Runtime,
+    intake: Intake,
+    seconds: dict[str, float],
+    encoders: Mapping[str, EncodePages],
+    *,
+    is_new: bool = False,
+) -> Encoded:
+    desk = _Desk(runtime, intake, seconds, is_new=is_new)
     pages, cached = desk.encoded(runtime.encoder, runtime.backend.encode_documents, features_of)
     for key, encoder in encoders.items():
         name = features.name_of(runtime.encoder, key)
@@ -215,15 +234,15 @@ def _identify(runtime: Runtime, reference: DocumentReference, seconds: dict[str,
 
 def _recall(
     runtime: Runtime, sha256: str, pages: str, reader: str, encoders: Mapping[str, EncodePages]
-) -> Seen | None:
-    """What is stored of the document, if that is all there is to it."""
+) -> tuple[bool, Seen | None]:
+    """Whether anything is stored of the document; and what is, if that is all there is to it."""
     names = {key: features.name_of(runtime.encoder, key) for key in encoders}
     wanted = {runtime.encoder, *names.values()}
     limits = runtime.settings.documents
     with statement(runtime.engine) as connection:
         found = queries.get_seen(connection, sha256, reader, wanted, possible_pages(pages, limits))
     if found is None:
-        return None
+        return False, None
     media_type, page_count, rows = found
     by_number = {row.number: row for row in rows}
     chosen = [by_number.get(number) for number in choose_pages(pages, page_count, limits)]
@@ -231,13 +250,13 @@ def _recall(
         row for row in chosen if row is not None and row.features.keys() >= {runtime.encoder, *names.values()}
     ]
     if len(complete) < len(chosen):
-        return None
+        return True, None
     found_pages = features.read({row.number: row.features[runtime.encoder] for row in complete})
     for key, name in names.items():
         found_pages = features.joined(
             found_pages, key, features.read({row.number: row.features[name] for row in complete})
         )
-    return Seen(
+    return True, Seen(
         DocumentInfo(document_id=sha256, media_type=media_type, page_count=page_count),
         [(row.number, row.source) for row in complete],
         list(found_pages.items()),
@@ -276,10 +295,11 @@ def _fetch_again(runtime: Runtime, sha256: str) -> Document:
 class _Desk:
     """Where one document's pages are encoded, by one encoder after the other, and prepared for all of them once."""
 
-    def __init__(self, runtime: Runtime, intake: Intake, seconds: dict[str, float]) -> None:
+    def __init__(self, runtime: Runtime, intake: Intake, seconds: dict[str, float], *, is_new: bool) -> None:
         self._runtime = runtime
         self._intake = intake
         self._seconds = seconds
+        self._is_new = is_new
         self._prepared: dict[int, Any] = {}
 
     def encoded(
@@ -287,8 +307,10 @@ class _Desk:
     ) -> tuple[Pages, bool]:
         """The features that an encoder of that name makes of all pages, and whether all of them were stored."""
         sha256, engine = self._intake.document.document_id, self._runtime.engine
-        with timed(self._seconds, "lookup"), transaction(engine) as connection:
-            pages = features.read(queries.get_features(connection, sha256, name, self._intake.numbers))
+        pages: Pages = {}
+        if not self._is_new:
+            with timed(self._seconds, "lookup"), statement(engine) as connection:
+                pages = features.read(queries.get_features(connection, sha256, name, self._intake.numbers))
         missing = [page for page in self._intake.pages if page.number not in pages]
         if missing:
             shown = [page for page in missing if not page.is_blank]
