@@ -126,15 +126,18 @@ class CeleryServer(Server):
         """Send other tasks from now on."""
         self._call = send
 
-    def drive_all(self, count: int, in_flight: int) -> None:
-        """Have so many requests answered, so many in flight at a time."""
+    def drive_all(self, count: int, in_flight: int) -> list[Any]:
+        """Have so many requests answered, so many in flight at a time; what they came to, in the order of sending."""
         self.latencies = []
+        results: dict[str, Any] = {}
+        sent: list[str] = []
         for number in range(count):
             if number >= in_flight:
-                self._receive()
-            self._send()
+                results |= [self._receive()]
+            sent.append(self._send())
         while self._sent:
-            self._receive()
+            results |= [self._receive()]
+        return [results[task_id] for task_id in sent]
 
     def end(self) -> None:
         super().end()
@@ -142,12 +145,15 @@ class CeleryServer(Server):
         self._redis.close()
         self.app.close()
 
-    def _send(self) -> None:
+    def _send(self) -> str:
         sent_at = time.perf_counter()
-        self._sent[self._call(self.app, self._number)] = sent_at
+        task_id = self._call(self.app, self._number)
+        self._sent[task_id] = sent_at
         self._number += 1
+        return task_id
 
-    def _receive(self) -> None:
+    def _receive(self) -> tuple[str, Any]:
+        """Id and result of the next task that ends."""
         deadline = time.monotonic() + PATIENCE
         while True:
             message = self._results.get_message(timeout=1)
@@ -162,7 +168,7 @@ class CeleryServer(Server):
                 if result["status"] != "SUCCESS":
                     raise RuntimeError(f"a task ended as {result['status']}: {result['result']}")
                 self.latencies.append(time.perf_counter() - self._sent.pop(result["task_id"]))
-                return
+                return result["task_id"], result["result"]
 
 
 def is_over(times: Sequence[float], in_flight: int, seconds: float) -> bool:
