@@ -1,43 +1,64 @@
-"""Run every benchmark, print a table, and keep the figures in benchmarks/results.json."""
+"""Run every benchmark, or those parts that are named, print a table, and keep the figures in benchmarks/results.json.
+
+`python -m benchmarks "Durable tasks" "Growth with classes"` measures these anew and keeps the others as they were.
+"""
 
 import json
+import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import answering, batching, reading, serving
+from benchmarks import answering, batching, durable, growth, plots, queueing, reading, rivals, serving, start
 
-RESULTS = Path(__file__).with_name("results.json")
+RESULTS: Final = Path(__file__).with_name("results.json")
+PARTS: Final[dict[str, Callable[[Path], dict[str, Any]]]] = {
+    "OCR of a scanned page": lambda _: reading.against_rapidocr(),
+    "PDF with a text layer": reading.text_layers,
+    "Documents in the worker": serving.documents,
+    "Questions": answering.questions,
+    "The queue's own cost": queueing.overhead,
+    "Durable tasks": durable.rates,
+    "Several nodes": queueing.nodes,
+    "Batches on a simulated device": lambda _: batching.simulated(),
+    "Servers on one model": batching.servers,
+    "Rivals on the same scans": rivals.rivals,
+    "Growth with classes": lambda _: growth.classes(),
+    "Growth with history": growth.history,
+    "Growth of the database": growth.rows,
+    "Start and memory": start.node,
+}
 
 
 def main() -> None:
     """Ratios are what counts: absolute times are this machine's, at that hour."""
     console = Console(highlight=False)
-    results: dict[str, dict[str, Any]] = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        # A server that root starts runs as nobody, who must come this far.
-        folder.chmod(0o755)
-        for title, measure in (
-            ("OCR of a scanned page", reading.against_rapidocr),
-            ("PDF with a text layer", lambda: reading.text_layers(folder)),
-            ("Documents in the worker", lambda: serving.documents(folder)),
-            ("Questions", lambda: answering.questions(folder)),
-            ("Batches on a simulated device", batching.simulated),
-            ("Servers on one model", lambda: batching.servers(folder)),
-            ("Command line", serving.command_line),
-        ):
-            console.print(f"[dim]Measuring: {title}[/]")
-            results[title] = measure()
+    wanted = sys.argv[1:] or list(PARTS)
+    if unknown := [part for part in wanted if part not in PARTS]:
+        sys.exit(f"There is no part {unknown[0]!r}; there are: {', '.join(PARTS)}")
+    kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    results: dict[str, dict[str, Any]] = {part: kept[part] for part in PARTS if part in kept and part not in wanted}
+    for part in wanted:
+        console.print(f"[dim]Measuring: {part}[/]")
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            # A server that root starts runs as nobody, who must come this far.
+            folder.chmod(0o755)
+            results[part] = PARTS[part](folder)
+        # What was measured is kept, whatever becomes of the rest.
+        in_order = {each: results[each] for each in PARTS if each in results}
+        RESULTS.write_text(json.dumps(in_order, indent=2) + "\n", encoding="utf-8")
     table = Table("benchmark", "figure", "value", box=None, header_style="bold")
-    for title, figures in results.items():
-        for figure, value in figures.items():
-            table.add_row(title, figure.replace("_", " "), f"{value:.3f}" if isinstance(value, float) else str(value))
+    for part in wanted:
+        for figure, value in results[part].items():
+            table.add_row(part, figure.replace("_", " "), f"{value:.3f}" if isinstance(value, float) else str(value))
     console.print(table)
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    for path in plots.draw(results):
+        console.print(f"[dim]{path}[/]")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 import gc
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -65,10 +63,3 @@ def _measure(client: IntakeClient, uris: list[str]) -> dict[str, Any]:
         "seen_before_enqueue_to_result_p95_ms": statistics.quantiles(around, n=20)[-1],
         "classify_many_documents_a_second": rate,
     }
-
-
-def command_line() -> dict[str, Any]:
-    """Seconds of `docintake --help`."""
-    start = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "worker", "--help"], check=True, capture_output=True)
-    return {"help_seconds": time.perf_counter() - start}

@@ -1,0 +1,118 @@
+"""What was measured, drawn: the figures of `results.json` as PNG files beside docs/performance.md."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.durable import NODES
+from benchmarks.growth import CLASSES
+from benchmarks.queueing import NODES as COUNTS
+from benchmarks.rivals import IN_FLIGHT, LITSERVE, OURS, PAPERLESS, PREFORK
+
+FOLDER: Final = Path(__file__).resolve().parent.parent / "docs" / "performance"
+INK, QUIET, OTHER = "#1f4e79", "#9db4c8", "#c26d2d"
+
+Results = Mapping[str, Mapping[str, Any]]
+
+
+def draw(results: Results) -> list[Path]:
+    """Whatever the results hold; returns the files."""
+    FOLDER.mkdir(exist_ok=True)
+    drawn = []
+    for part, name, paint in (
+        ("Durable tasks", "durable", _durable),
+        ("Servers on one model", "servers", _servers),
+        ("Growth with classes", "classes", _classes),
+        ("Several nodes", "nodes", _nodes),
+        ("Rivals on the same scans", "rivals", _rivals),
+    ):
+        if part in results:
+            figure = Figure(figsize=(7, 3.4), dpi=110, layout="constrained")
+            paint(figure, results[part])
+            path = FOLDER / f"{name}.png"
+            # Without the date and the version, a file changes when its figures do.
+            figure.savefig(path, metadata={"Software": None})
+            drawn.append(path)
+    return drawn
+
+
+def _plain(axes: Axes, title: str) -> None:
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8)
+
+
+def _bars(axes: Axes, names: Sequence[str], values: Sequence[float], title: str, form: str = "{:.0f}") -> None:
+    bars = axes.barh(names, values, color=[INK if name == OURS else QUIET for name in names])
+    axes.bar_label(bars, [form.format(value) for value in values], padding=3, fontsize=8)
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    _plain(axes, title)
+
+
+def _durable(figure: Figure, figures: Mapping[str, Any]) -> None:
+    left, right = figure.subplots(1, 2, sharey=True)
+    _bars(left, NODES, [figures[f"{name}, tasks/s"] for name in NODES], "Tasks a second")
+    spent = [figures[f"{name}, processor ms a task"] for name in NODES]
+    _bars(right, NODES, spent, "Milliseconds of processor a task", "{:.1f}")
+
+
+def _servers(figure: Figure, figures: Mapping[str, Any]) -> None:
+    found: dict[str, dict[str, dict[int, float]]] = {}
+    for key, value in figures.items():
+        if match := re.fullmatch(r"(\w+), (\d+) in flight: (\w+) images/s", key):
+            model, in_flight, server = match.groups()
+            found.setdefault(model, {}).setdefault(server, {})[int(in_flight)] = value
+    colours = {"threads": INK, "litserve": OTHER, "prefork": QUIET}
+    for axes, (model, servers) in zip(figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True):
+        for server, rates in servers.items():
+            label = OURS if server == "threads" else server
+            axes.plot(list(rates), list(rates.values()), "o-", color=colours[server], markersize=3, label=label)
+        axes.set_xscale("log", base=2)
+        axes.set_xlabel("in flight", fontsize=8)
+        axes.set_ylim(bottom=0)
+        _plain(axes, model.replace("_", " ")[:22])
+    figure.axes[0].set_ylabel("images a second", fontsize=8)
+    figure.axes[0].legend(fontsize=8, frameon=False)
+
+
+def _classes(figure: Figure, figures: Mapping[str, Any]) -> None:
+    left, right = figure.subplots(1, 2)
+    for axes, what, title in (
+        (left, "ms", "Milliseconds to decide on a page"),
+        (right, "seconds to load", "Seconds to load a version"),
+    ):
+        axes.loglog(CLASSES, [figures[f"{count} classes, {what}"] for count in CLASSES], "o-", color=INK)
+        axes.set_xlabel("classes", fontsize=8)
+        _plain(axes, title)
+
+
+def _nodes(figure: Figure, figures: Mapping[str, Any]) -> None:
+    axes = figure.subplots()
+    best = figures["one device's best, documents/s"]
+    axes.plot(COUNTS, [best * count for count in COUNTS], "--", color=QUIET, label="what the devices can do")
+    axes.plot(COUNTS, [figures[f"{count} nodes, documents/s"] for count in COUNTS], "o-", color=INK, label="measured")
+    axes.set_xticks(COUNTS)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("nodes", fontsize=8)
+    axes.legend(fontsize=8, frameon=False)
+    _plain(axes, "Documents a second")
+
+
+def _rivals(figure: Figure, figures: Mapping[str, Any]) -> None:
+    names = [name for name in (OURS, PREFORK, PAPERLESS, LITSERVE) if f"{name}: MiB" in figures]
+    panels = figure.subplots(1, 3, sharey=True)
+    for axes, (what, title, form) in zip(
+        panels,
+        (
+            (f"documents/s with {IN_FLIGHT} in flight", "Documents a second", "{:.2f}"),
+            ("MiB", "Memory, MiB", "{:.0f}"),
+            ("right", "Share said right", "{:.2f}"),
+        ),
+        strict=True,
+    ):
+        _bars(axes, names, [figures[f"{name}: {what}"] for name in names], title, form)
