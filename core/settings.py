@@ -304,6 +304,18 @@ class Retention(Section):
     )
 
 
+class Callbacks(Section):
+    """Where outcomes go that requests want sent to a task of a back office's own: their `callback`."""
+
+    queues: tuple[str, ...] = Field(
+        default=(),
+        description="Queues that may be named, `*` for any characters: `backoffice*`. None: a callback is refused.",
+    )
+    resend_after: float = Field(
+        default=10, gt=0, description="Seconds after which an outcome that could not be sent is sent by another node."
+    )
+
+
 class Node(Section):
     concurrency: int = Field(default=16, gt=0, description="Tasks in flight in one inference node.")
     max_attempts: int = Field(
@@ -351,6 +363,7 @@ class Settings(BaseSettings):
     training: Training = Training()
     schedule: Schedule = Schedule()
     retention: Retention = Retention()
+    callbacks: Callbacks = Callbacks()
     node: Node = Node()
 
     @property

@@ -73,6 +73,16 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Callback:
+    """A row of `callbacks` that is to be sent."""
+
+    task_id: str
+    task: str
+    queue: str
+    endings: int
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """A row of `documents`; `size` in bytes."""
 
@@ -237,6 +247,7 @@ class DescribedClass(Protocol):
 Shape = TypeVar(
     "Shape",
     Job,
+    Callback,
     Document,
     Version,
     Description,
@@ -445,6 +456,64 @@ def lock_job(connection: Connection, task_id: str) -> bool:
     key = func.hashtextextended(f"docintake job {task_id}", 0)
     mine: bool = connection.execute(select(func.pg_try_advisory_lock(key))).scalar_one()
     return mine
+
+
+def put_callback(connection: Connection, *, task_id: str, task: str, queue: str) -> None:
+    """Have the outcome of a job that ends be sent, once more where it was sent for an earlier end."""
+    new = insert_or(models.Callback).values(task_id=task_id, task=task, queue=queue)
+    connection.execute(
+        new.on_conflict_do_update(
+            index_elements=[models.Callback.task_id],
+            set_={
+                "task": new.excluded.task,
+                "queue": new.excluded.queue,
+                "endings": models.Callback.endings + 1,
+                "ended_at": func.now(),
+                "sent_at": None,
+            },
+        )
+    )
+
+
+def lock_callback(connection: Connection, task_id: str) -> Callback | None:
+    """An outcome that is to be sent, locked until the transaction ends; None: it was sent, or somebody is at it."""
+    row = connection.execute(
+        select(*_columns(models.Callback, Callback))
+        .where(models.Callback.task_id == task_id, models.Callback.sent_at.is_(None))
+        .with_for_update(skip_locked=True)
+    ).one_or_none()
+    return _shaped(Callback, row)
+
+
+def mark_callback_sent(connection: Connection, task_id: str) -> None:
+    connection.execute(update(models.Callback).where(models.Callback.task_id == task_id).values(sent_at=func.now()))
+
+
+def unsent_callbacks(connection: Connection, since: float, limit: int) -> list[str]:
+    """Ids of up to `limit` jobs that ended that many seconds ago and whose outcome is to be sent, oldest first."""
+    found = (
+        select(models.Callback.task_id)
+        .where(models.Callback.sent_at.is_(None), models.Callback.ended_at < func.now() - timedelta(seconds=since))
+        .order_by(models.Callback.ended_at)
+        .limit(limit)
+    )
+    return list(connection.execute(found).scalars())
+
+
+def get_parts(connection: Connection, task_ids: Collection[str]) -> dict[str, tuple[Job, dict[str, Any] | None]]:
+    """Task id → job and what it was classified as, if it was."""
+    rows = connection.execute(
+        select(*_columns(models.Job, Job), models.Classification.result)
+        .outerjoin(models.Classification, models.Classification.task_id == models.Job.task_id)
+        .where(models.Job.task_id.in_(task_ids))
+    )
+    return {row.task_id: (Job(*row[:-1]), row.result) for row in rows}
+
+
+def callback_queues(connection: Connection, task_ids: Collection[str]) -> set[str]:
+    """The queues that outcomes of these tasks were, or are to be, sent to."""
+    found = select(models.Callback.queue).where(models.Callback.task_id.in_(task_ids)).distinct()
+    return set(connection.execute(found).scalars())
 
 
 # Documents, their pages and features
@@ -1337,6 +1406,8 @@ def count_rows(connection: Connection, hashes: Collection[str], task_ids: Collec
         "classifications": (models.Classification, about_or_of(models.Classification)),
         "inquiries": (models.Inquiry, about_or_of(models.Inquiry)),
         "labels": (correction, or_(about_or_of(correction), correction.correction_task_id.in_(task_ids))),
+        "callbacks": (models.Callback, models.Callback.task_id.in_(task_ids)),
+        "reviews": (models.Review, models.Review.task_id.in_(task_ids)),
         "jobs": (models.Job, models.Job.task_id.in_(task_ids)),
     }
     counts = (
