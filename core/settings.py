@@ -316,6 +316,12 @@ class Callbacks(Section):
     )
 
 
+class Reviewing(Section):
+    claim_lapses: float = Field(
+        default=1800, gt=0, description="Seconds after which a case that somebody claimed may be claimed by another."
+    )
+
+
 class Node(Section):
     concurrency: int = Field(default=16, gt=0, description="Tasks in flight in one inference node.")
     max_attempts: int = Field(
@@ -364,6 +370,7 @@ class Settings(BaseSettings):
     schedule: Schedule = Schedule()
     retention: Retention = Retention()
     callbacks: Callbacks = Callbacks()
+    reviewing: Reviewing = Reviewing()
     node: Node = Node()
 
     @property

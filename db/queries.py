@@ -20,6 +20,7 @@ from sqlalchemy import (
     and_,
     any_,
     case,
+    column,
     delete,
     exists,
     func,
@@ -27,6 +28,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    table,
     text,
     true,
     tuple_,
@@ -223,6 +225,24 @@ class Promotion:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class OpenCase:
+    """A row of the view `review_queue_v1`; docs/integration.md says what its columns mean."""
+
+    task_id: str
+    external_id: str | None
+    tenant: str | None
+    document_id: str
+    class_set: str | None
+    class_set_version: int | None
+    prediction: str | None
+    confidence: float
+    reasons: list[str]
+    waiting_since: datetime
+    claimed_by: str | None
+    claimed_at: datetime | None
+
+
 class ReadPage(Protocol):
     """A page as core.page knows it: `to_json` gives `number`, `width`, `height`, `source`, `lines` and `turns`."""
 
@@ -257,7 +277,10 @@ Shape = TypeVar(
     Run,
     Checkpoint,
     Promotion,
+    OpenCase,
 )
+
+_CASES: Final = table("review_queue_v1", *(column(field.name) for field in fields(OpenCase)))
 
 
 def _columns(model: type[models.Base], shape: type[Shape]) -> list[Any]:
@@ -938,6 +961,86 @@ def count_labels_since(connection: Connection, class_set: str, correction_id: in
     ).scalar_one()
 
 
+# Cases that people look at
+
+
+def list_open_cases(
+    connection: Connection, *, class_set: str | None = None, by: str | None = None, limit: int | None = 50
+) -> list[OpenCase]:
+    """The cases that nobody has resolved or dismissed, longest waiting first; only those that `by` has claimed."""
+    statement = select(_CASES).order_by(_CASES.c.waiting_since, _CASES.c.task_id)
+    if class_set is not None:
+        statement = statement.where(_CASES.c.class_set == class_set)
+    if by is not None:
+        statement = statement.where(_CASES.c.claimed_by == by)
+    return [OpenCase(**row._mapping) for row in connection.execute(statement.limit(limit))]
+
+
+def count_open_cases(connection: Connection) -> int:
+    return connection.execute(select(func.count()).select_from(_CASES)).scalar_one()
+
+
+def get_open_case(connection: Connection, task_id: str) -> OpenCase | None:
+    return _shaped(OpenCase, connection.execute(select(_CASES).where(_CASES.c.task_id == task_id)).one_or_none())
+
+
+def next_case(connection: Connection, lapse: float, class_set: str | None = None) -> OpenCase | None:
+    """The open case that waits longest and that nobody has claimed within these seconds, locked until the
+    transaction ends; those that another one has locked are passed over.
+    """
+    is_free = or_(_CASES.c.claimed_at.is_(None), _CASES.c.claimed_at < func.now() - timedelta(seconds=lapse))
+    statement = (
+        select(_CASES)
+        .join(models.Job, models.Job.task_id == _CASES.c.task_id)
+        .where(is_free)
+        .order_by(_CASES.c.waiting_since, _CASES.c.task_id)
+        .limit(1)
+        .with_for_update(of=models.Job, skip_locked=True)
+    )
+    if class_set is not None:
+        statement = statement.where(_CASES.c.class_set == class_set)
+    return _shaped(OpenCase, connection.execute(statement).one_or_none())
+
+
+def claim_case(connection: Connection, task_id: str, by: str, lapse: float) -> bool:
+    """Note who looks at a case; False: somebody else has claimed it within these seconds."""
+    review = models.Review
+    claimed = connection.execute(
+        insert_or(models.Review)
+        .values(task_id=task_id, claimed_by=by, claimed_at=func.now())
+        .on_conflict_do_update(
+            index_elements=[models.Review.task_id],
+            set_={"claimed_by": by, "claimed_at": func.now()},
+            where=or_(
+                review.claimed_at.is_(None),
+                review.claimed_at < func.now() - timedelta(seconds=lapse),
+                review.claimed_by == by,
+            ),
+        )
+    )
+    return claimed.rowcount == 1
+
+
+def release_case(connection: Connection, task_id: str) -> bool:
+    """Let others claim a case; False: nobody had."""
+    released = connection.execute(
+        update(models.Review)
+        .where(models.Review.task_id == task_id, models.Review.claimed_at.is_not(None))
+        .values(claimed_by=None, claimed_at=None)
+    )
+    return released.rowcount == 1
+
+
+def dismiss_case(connection: Connection, task_id: str, by: str, note: str | None) -> None:
+    """Close a case without a label."""
+    how = {"dismissed_by": by, "dismissed_at": func.now(), "note": note}
+    connection.execute(
+        insert_or(models.Review)
+        .values(task_id=task_id, **how)
+        .on_conflict_do_update(index_elements=[models.Review.task_id], set_=how)
+    )
+
+
 # Training runs
 
 
@@ -1278,6 +1381,24 @@ def get_answers(
 
 def _asked(pages: Sequence[int], question: str, reader: str) -> str:
     return hashlib.sha256(json.dumps([list(pages), question, reader]).encode()).hexdigest()
+
+
+def answers_about(connection: Connection, sha256: str) -> list[Answer]:
+    """What was found on a document, each question's newest answer, in the order in which they were first asked."""
+    rows = connection.execute(
+        select(
+            models.Answer.question,
+            models.Answer.kind,
+            models.Answer.status,
+            models.Answer.answer,
+            models.Answer.value,
+            models.Answer.confidence,
+            models.Answer.evidence,
+        )
+        .where(models.Answer.sha256 == sha256)
+        .order_by(models.Answer.created_at, models.Answer.asked)
+    )
+    return list({row.question: Answer.model_validate(dict(row._mapping)) for row in rows}.values())
 
 
 def put_inquiry(connection: Connection, result: AnswerResult) -> None:
