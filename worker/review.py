@@ -47,7 +47,7 @@ def claim_next(engine: Engine, by: str, lapse: float, class_set: str | None = No
             case = queries.next_case(connection, lapse, class_set)
             # One who claimed it while it was looked for may have let go of the lock by now.
             if case is None or queries.claim_case(connection, case.task_id, by, lapse):
-                return case
+                return case and queries.get_open_case(connection, case.task_id)
 
 
 def release(engine: Engine, task_id: str) -> OpenCase:

@@ -282,6 +282,13 @@ class IntakeClient:
         )
         return Handle(self._send(RETRAIN, request, "normal", task_id, ignore_result), RetrainResult)
 
+    def handle(self, task_id: str, result_type: type[ResultT]) -> Handle[ResultT]:
+        """A request that was sent earlier, be it by another process: `client.handle(task_id, ClassifyResult)`.
+
+        Whether there ever was one cannot be told: until it ends it is not ready.
+        """
+        return Handle(self._app.AsyncResult(task_id), result_type)
+
     def _send(self, name: str, request: Wire, priority: str, task_id: str | None, ignore_result: bool) -> Any:
         payload = request.model_dump(mode="json", exclude_defaults=True)
         headers: dict[str, Any] = {"sent_at": time.time()}
