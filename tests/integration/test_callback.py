@@ -23,10 +23,13 @@ from core.contract import (
     CLASSIFY,
     CLASSIFY_MANY,
     CORRECT,
+    RETRAIN,
     AnswerResult,
     ClassifyManyResult,
     ClassifyResult,
+    CorrectResult,
     Ended,
+    RetrainResult,
 )
 from core.errors import IntakeError, ModelFailure, RejectedInput
 from core.settings import Callbacks, Model, Node
@@ -124,17 +127,20 @@ def test_monitors_are_shown_nothing_of_it(office: Office) -> None:
     assert headers["ignore_result"] is True
 
 
-def test_answers_and_labels_are_told_as_well(office: Office) -> None:
+def test_answers_labels_and_runs_are_told_as_well(office: Office) -> None:
     document = office.serving.file("receipt")
+    run = office.run(RETRAIN, class_set="intake")
     asked = office.run(ANSWER, document=document, questions="How many pages are there?")
     said = office.run(CORRECT, document=document, label="letter", by="ann")
-    for task_id in (asked, said):
+    for task_id in (asked, said, run):
         office.deliver(task_id)
-    (_, answered), (_, corrected) = office.told
+    (_, answered), (_, corrected), (_, trained) = office.told
     assert isinstance(answered.result, AnswerResult)
     assert answered.result.answers[0].answer == "1"
-    assert corrected.result is not None
-    assert corrected.result.label == "letter"  # type: ignore[union-attr] # what it is, is the subject
+    assert isinstance(corrected.result, CorrectResult)
+    assert corrected.result.label == "letter"
+    assert isinstance(trained.result, RetrainResult)
+    assert trained.result.status == "skipped"
 
 
 @pytest.mark.parametrize(

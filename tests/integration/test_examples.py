@@ -20,7 +20,7 @@ from node import PATIENCE, Node, wait_until
 from printed import pdf
 from serving import fake_office
 
-from core.settings import PROJECT, Callbacks
+from core.settings import PROJECT
 
 EXAMPLES = PROJECT / "examples"
 NODE_JS = shutil.which("node")
@@ -107,7 +107,7 @@ def office(
         fresh_database() as url,
         fake_office(url, redis_url, prefix, folder) as (settings, _),
         redis.Redis.from_url(redis_url, decode_responses=True) as connection,
-        Node(settings.model_copy(update={"callbacks": Callbacks(queues=("backoffice",))}), folder) as node,
+        Node(settings, folder) as node,
     ):
         node.until_ready()
         yield Office(folder, environment, connection, folder / "example.log")
