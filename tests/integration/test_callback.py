@@ -63,6 +63,21 @@ class Office:
             self.serving.run(name, {"callback": self.callback, **request}, task_id)
         return task_id
 
+    def ended_run(self) -> str:
+        """As a trainer leaves it, which has torch to do so."""
+        task_id = uuid.uuid4().hex
+        result = RetrainResult(
+            task_id=task_id, class_set="intake", status="skipped", reasons=[], run_id=1, checkpoint=None
+        )
+        with transaction(self.serving.database) as connection:
+            queries.start_job(connection, task_id=task_id, task=RETRAIN, request={}, external_id=None, node="trainer")
+            run = queries.open_run(connection, task_id=task_id, class_set="intake", node="trainer")
+            assert run
+            queries.finish_run(connection, run.id, state="skipped", fingerprint=None, result=result.model_dump())
+            queries.finish_job(connection, task_id=task_id, state="succeeded")
+            queries.put_callback(connection, task_id=task_id, task="office.outcome", queue=self.queue)
+        return task_id
+
     def deliver(self, task_id: str, app: Celery | None = None) -> bool:
         return callback.deliver(self.serving.runtime, app or self.app, task_id)
 
@@ -129,7 +144,7 @@ def test_monitors_are_shown_nothing_of_it(office: Office) -> None:
 
 def test_answers_labels_and_runs_are_told_as_well(office: Office) -> None:
     document = office.serving.file("receipt")
-    run = office.run(RETRAIN, class_set="intake")
+    run = office.ended_run()
     asked = office.run(ANSWER, document=document, questions="How many pages are there?")
     said = office.run(CORRECT, document=document, label="letter", by="ann")
     for task_id in (asked, said, run):

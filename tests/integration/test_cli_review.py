@@ -43,12 +43,19 @@ def as_json(cli: Cli, *words: object) -> Any:
 
 
 def test_a_clerk_works_through_the_cases(
-    cli: Cli, client: IntakeClient, settings: Settings, database: Engine, tmp_path: Path
+    cli: Cli,
+    client: IntakeClient,
+    settings: Settings,
+    database: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("DOCINTAKE_READING__PROCESSES", "1")
     with transaction(database) as connection:
         classes = tuple(DocumentClass(name=name, description=f"a {name}") for name in ("receipt", "letter"))
         class_sets.import_draft(connection, ClassSet(name="intake", classes=classes))
         class_sets.publish(connection, "intake")
+    without_cases(cli, tmp_path / "none")
     doubting = settings.model_copy(update={"deciding": Deciding(thresholds=Thresholds(confidence=1))})
     with Node(doubting, tmp_path) as node:
         node.until_ready()
@@ -97,11 +104,15 @@ def test_a_clerk_works_through_the_cases(
     assert (cli("review", "next", "--by", "dan").exit_code, cli("review", "list", "--by", "dan").exit_code) == (1, 0)
 
 
-def test_without_cases_that_is_said(cli: Cli, tmp_path: Path) -> None:
+def without_cases(cli: Cli, folder: Path) -> None:
     assert "Nothing is to be looked at." in cli("review", "list").stdout
     assert cli("review", "next", "--by", "ann", "--json").stdout.strip() == "null"
-    error = cli("review", "release", "none").exception
-    assert isinstance(error, RejectedInput)
-    assert error.code == "unknown_task"
-    assert cli("review", "export", tmp_path / "none").exit_code == 0
-    assert "Nothing to look at." in (tmp_path / "none" / "index.html").read_text()
+    assert cli("review", "export", folder).exit_code == 0
+    assert "Nothing to look at." in (folder / "index.html").read_text()
+    for words, code in {
+        ("release", "none"): "unknown_task",
+        ("export", folder / "index.html" / "below"): "not_writable",
+    }.items():
+        error = cli("review", *words).exception
+        assert isinstance(error, RejectedInput)
+        assert error.code == code

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from printed import pdf
 from serving import Serve, Serving
 from sqlalchemy import text
 
@@ -172,7 +173,7 @@ def test_a_page_shows_the_document_where_answers_stand_on_it_and_what_it_may_be(
     evidence = [line for answer in sheet.answers for line in answer.evidence]
     assert evidence
     assert page.count("<rect ") == len(evidence)
-    assert f"docintake review resolve {task_id} receipt --by YOU" in page
+    assert f"docintake review resolve {task_id} <b>receipt</b> --by YOU" in page
     assert "&lt;case&gt; &amp; 1" in page
     for name, description in SURE.items():
         assert name in page
@@ -191,9 +192,7 @@ def test_a_document_that_is_gone_is_said_to_be_and_the_rest_is_shown(desk: Servi
     assert "docintake review resolve" in page
 
 
-def test_blank_pages_and_one_off_classes_have_pages_too(desk: Serving, tmp_path: Any) -> None:
-    from printed import pdf
-
+def test_blank_pages_and_one_off_classes_have_pages_too(desk: Serving) -> None:
     blank = desk.inbox / "blank.pdf"
     blank.write_bytes(pdf())
     task_id = case(desk, document=blank.as_uri(), classes=["a b", "c"])
@@ -201,4 +200,4 @@ def test_blank_pages_and_one_off_classes_have_pages_too(desk: Serving, tmp_path:
     assert isinstance(sheet.result, ClassifyResult)
     page = review_page.to_html(sheet)
     assert "What is this?" in page
-    assert f"docintake review resolve {task_id} CLASS --by YOU" in page
+    assert f"docintake review resolve {task_id} <b>CLASS</b> --by YOU" in page

@@ -59,8 +59,8 @@ COLUMNS = {
 
 
 @pytest.mark.parametrize("view", COLUMNS)
-def test_columns_keep_their_names_types_and_order(database: Engine, view: str) -> None:
-    with transaction(database) as connection:
+def test_columns_keep_their_names_types_and_order(filled: Engine, view: str) -> None:
+    with transaction(filled) as connection:
         found = connection.execute(
             text(
                 "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "

@@ -12,6 +12,8 @@ from worker.cli.output import Json, console, errors, print_json
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from sqlalchemy import Engine
+
     from core.contract import CorrectResult
     from core.settings import Settings
     from db.queries import OpenCase
@@ -133,38 +135,51 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write one HTML page a case, with its document, and an index. They are private: delete them when done."""
-    from contextlib import closing
-
-    from rich.progress import track
-
-    from core.reading import Reader
+    from core.errors import RejectedInput
     from db import queries
     from db.session import transaction
-    from worker import review, review_page
+    from worker import review_page
 
     with opened(context) as (settings, engine):
         with transaction(engine) as connection:
             cases = queries.list_open_cases(connection, class_set=class_set, by=by, limit=limit)
             in_all = queries.count_open_cases(connection)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        around = {
-            case.task_id: (before, after)
-            for before, case, after in zip([None, *cases], cases, [*cases[1:], None], strict=False)
-        }
-        with closing(Reader(settings.reading, settings.documents)) as reader:
-            drawn: dict[str, str] = {}
-            sheets = review.sheets(engine, settings, reader, cases)
-            for sheet in track(sheets, "Drawing", len(cases), console=errors(), disable=as_json, transient=True):
-                page = review_page.to_html(sheet, *around[sheet.case.task_id])
-                _write(folder / review_page.name_of(sheet.case), page)
-                drawn[sheet.case.task_id] = review_page.thumbnail(sheet)
-        cases = [case for case in cases if case.task_id in drawn]
         index = folder / "index.html"
-        _write(index, review_page.index_to_html([(case, drawn[case.task_id]) for case in cases], in_all))
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            small = _draw(folder, cases, settings, engine, quiet=as_json) if cases else {}
+            cases = [case for case in cases if case.task_id in small]
+            _write(index, review_page.index_to_html([(case, small[case.task_id]) for case in cases], in_all))
+        except OSError as error:
+            raise RejectedInput("not_writable", f"nothing can be written into {folder}: {error.strerror}") from error
     if as_json:
         print_json({"index": str(index), "cases": [case.task_id for case in cases]})
     else:
         console().print(f"{len(cases):,} of {in_all:,} open cases: {index}", soft_wrap=True, markup=False)
+
+
+def _draw(
+    folder: Path, cases: "list[OpenCase]", settings: "Settings", engine: "Engine", *, quiet: bool
+) -> dict[str, str]:
+    """Write a page a case; returns task id → thumbnail of those that are still there."""
+    from contextlib import closing
+
+    from rich.progress import track
+
+    from core.reading import Reader
+    from worker import review, review_page
+
+    around = dict(
+        zip([case.task_id for case in cases], zip([None, *cases], [*cases[1:], None], strict=False), strict=False)
+    )
+    small = {}
+    with closing(Reader(settings.reading, settings.documents)) as reader:
+        sheets = review.sheets(engine, settings, reader, cases)
+        for sheet in track(sheets, "Drawing", len(cases), console=errors(), disable=quiet, transient=True):
+            page = review_page.to_html(sheet, *around[sheet.case.task_id])
+            _write(folder / review_page.name_of(sheet.case), page)
+            small[sheet.case.task_id] = review_page.thumbnail(sheet)
+    return small
 
 
 def _write(file: Path, page: str) -> None:
