@@ -304,6 +304,24 @@ class Retention(Section):
     )
 
 
+class Callbacks(Section):
+    """Where outcomes go that requests want sent to a task of a back office's own: their `callback`."""
+
+    queues: tuple[str, ...] = Field(
+        default=(),
+        description="Queues that may be named, `*` for any characters: `backoffice*`. None: a callback is refused.",
+    )
+    resend_after: float = Field(
+        default=10, gt=0, description="Seconds after which an outcome that could not be sent is sent by another node."
+    )
+
+
+class Reviewing(Section):
+    claim_lapses: float = Field(
+        default=1800, gt=0, description="Seconds after which a case that somebody claimed may be claimed by another."
+    )
+
+
 class Node(Section):
     concurrency: int = Field(default=16, gt=0, description="Tasks in flight in one inference node.")
     max_attempts: int = Field(
@@ -351,6 +369,8 @@ class Settings(BaseSettings):
     training: Training = Training()
     schedule: Schedule = Schedule()
     retention: Retention = Retention()
+    callbacks: Callbacks = Callbacks()
+    reviewing: Reviewing = Reviewing()
     node: Node = Node()
 
     @property

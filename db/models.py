@@ -226,6 +226,24 @@ class Job(Base):
     seconds: Mapped[dict[str, Any] | None]  # time spent by stage
 
 
+class Callback(Base):
+    """The outcome of a job that has ended, to be sent to a task of a back office's own; what it is stands elsewhere.
+
+    unsent → sent, by `sent_at`; unsent again when a job that a person reopened has ended once more, which `endings`
+    counts. Written in the transaction that ends the job. Deleting the job deletes it.
+    """
+
+    __tablename__ = "callbacks"
+    __table_args__ = (Index("callbacks_unsent", "ended_at", postgresql_where=text("sent_at IS NULL")),)
+
+    task_id: Mapped[str] = mapped_column(ForeignKey("jobs.task_id", ondelete="CASCADE"), primary_key=True)
+    task: Mapped[str]  # theirs
+    queue: Mapped[str]
+    endings: Mapped[int] = mapped_column(server_default=text("1"))
+    ended_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    sent_at: Mapped[datetime | None]
+
+
 class Classification(Base):
     """A classify task's result, whole in `result`; the other columns are for looking up. No states: written once."""
 
@@ -236,6 +254,12 @@ class Classification(Base):
         Index("classifications_sha256", "sha256", "created_at"),
         Index("classifications_class_version_id", "class_version_id", "created_at"),
         Index("classifications_external_id", "external_id", postgresql_where=text("external_id IS NOT NULL")),
+        Index(
+            "classifications_needs_review",
+            "created_at",
+            "task_id",
+            postgresql_where=text("status = 'needs_review'"),
+        ),
     )
 
     task_id: Mapped[str] = mapped_column(ForeignKey("jobs.task_id", ondelete="CASCADE"), primary_key=True)
@@ -248,6 +272,29 @@ class Classification(Base):
     result: Mapped[dict[str, Any]]
     external_id: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Review(Base):
+    """Who looks at a classification that needs review. A row is made when somebody first claims or dismisses it.
+
+    open → claimed → open again (released, or the claim lapsed) → resolved | dismissed. A correction resolves it: one
+    of its document in the class set that it was classified by, or one that names its task. So that is no state of
+    this row, and a case whose label is forgotten is open again. Nothing is learned from one that is dismissed: it is
+    of none of the classes, or of no use.
+    """
+
+    __tablename__ = "reviews"
+    __table_args__ = (
+        CheckConstraint("(claimed_by IS NULL) = (claimed_at IS NULL)", name="claimed"),
+        CheckConstraint("(dismissed_by IS NULL) = (dismissed_at IS NULL)", name="dismissed"),
+    )
+
+    task_id: Mapped[str] = mapped_column(ForeignKey("classifications.task_id", ondelete="CASCADE"), primary_key=True)
+    claimed_by: Mapped[str | None]
+    claimed_at: Mapped[datetime | None]
+    dismissed_by: Mapped[str | None]
+    dismissed_at: Mapped[datetime | None]
+    note: Mapped[str | None]  # why it was dismissed
 
 
 class Correction(Base):

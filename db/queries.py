@@ -24,6 +24,7 @@ from sqlalchemy import (
     any_,
     bindparam,
     case,
+    column,
     delete,
     exists,
     func,
@@ -31,6 +32,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    table,
     text,
     true,
     tuple_,
@@ -75,6 +77,16 @@ class Job:
     started_at: datetime | None
     finished_at: datetime | None
     seconds: dict[str, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """A row of `callbacks` that is to be sent."""
+
+    task_id: str
+    task: str
+    queue: str
+    endings: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +239,24 @@ class Promotion:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class OpenCase:
+    """A row of the view `review_queue_v1`; docs/integration.md says what its columns mean."""
+
+    task_id: str
+    external_id: str | None
+    tenant: str | None
+    document_id: str
+    class_set: str | None
+    class_set_version: int | None
+    prediction: str | None
+    confidence: float
+    reasons: list[str]
+    waiting_since: datetime
+    claimed_by: str | None
+    claimed_at: datetime | None
+
+
 class ReadPage(Protocol):
     """A page as core.page knows it: `to_json` gives `number`, `width`, `height`, `source`, `lines` and `turns`."""
 
@@ -251,6 +281,7 @@ class DescribedClass(Protocol):
 Shape = TypeVar(
     "Shape",
     Job,
+    Callback,
     Document,
     Version,
     Description,
@@ -260,7 +291,10 @@ Shape = TypeVar(
     Run,
     Checkpoint,
     Promotion,
+    OpenCase,
 )
+
+_CASES: Final = table("review_queue_v1", *(column(field.name) for field in fields(OpenCase)))
 
 
 def _columns(model: type[models.Base], shape: type[Shape]) -> list[Any]:
@@ -469,6 +503,64 @@ def lock_job(connection: Connection, task_id: str) -> bool:
     key = func.hashtextextended(f"docintake job {task_id}", 0)
     mine: bool = connection.execute(select(func.pg_try_advisory_lock(key))).scalar_one()
     return mine
+
+
+def put_callback(connection: Connection, *, task_id: str, task: str, queue: str) -> None:
+    """Have the outcome of a job that ends be sent, once more where it was sent for an earlier end."""
+    new = insert_or(models.Callback).values(task_id=task_id, task=task, queue=queue)
+    connection.execute(
+        new.on_conflict_do_update(
+            index_elements=[models.Callback.task_id],
+            set_={
+                "task": new.excluded.task,
+                "queue": new.excluded.queue,
+                "endings": models.Callback.endings + 1,
+                "ended_at": func.now(),
+                "sent_at": None,
+            },
+        )
+    )
+
+
+def lock_callback(connection: Connection, task_id: str) -> Callback | None:
+    """An outcome that is to be sent, locked until the transaction ends; None: it was sent, or somebody is at it."""
+    row = connection.execute(
+        select(*_columns(models.Callback, Callback))
+        .where(models.Callback.task_id == task_id, models.Callback.sent_at.is_(None))
+        .with_for_update(skip_locked=True)
+    ).one_or_none()
+    return _shaped(Callback, row)
+
+
+def mark_callback_sent(connection: Connection, task_id: str) -> None:
+    connection.execute(update(models.Callback).where(models.Callback.task_id == task_id).values(sent_at=func.now()))
+
+
+def unsent_callbacks(connection: Connection, since: float, limit: int) -> list[str]:
+    """Ids of up to `limit` jobs that ended that many seconds ago and whose outcome is to be sent, oldest first."""
+    found = (
+        select(models.Callback.task_id)
+        .where(models.Callback.sent_at.is_(None), models.Callback.ended_at < func.now() - timedelta(seconds=since))
+        .order_by(models.Callback.ended_at)
+        .limit(limit)
+    )
+    return list(connection.execute(found).scalars())
+
+
+def get_parts(connection: Connection, task_ids: Collection[str]) -> dict[str, tuple[Job, dict[str, Any] | None]]:
+    """Task id → job and what it was classified as, if it was."""
+    rows = connection.execute(
+        select(*_columns(models.Job, Job), models.Classification.result)
+        .outerjoin(models.Classification, models.Classification.task_id == models.Job.task_id)
+        .where(models.Job.task_id.in_(task_ids))
+    )
+    return {row.task_id: (Job(*row[:-1]), row.result) for row in rows}
+
+
+def callback_queues(connection: Connection, task_ids: Collection[str]) -> set[str]:
+    """The queues that outcomes of these tasks were, or are to be, sent to."""
+    found = select(models.Callback.queue).where(models.Callback.task_id.in_(task_ids)).distinct()
+    return set(connection.execute(found).scalars())
 
 
 # Documents, their pages and features
@@ -955,6 +1047,86 @@ def count_labels_since(connection: Connection, class_set: str, correction_id: in
     ).scalar_one()
 
 
+# Cases that people look at
+
+
+def list_open_cases(
+    connection: Connection, *, class_set: str | None = None, by: str | None = None, limit: int | None = 50
+) -> list[OpenCase]:
+    """The cases that nobody has resolved or dismissed, longest waiting first; only those that `by` has claimed."""
+    statement = select(_CASES).order_by(_CASES.c.waiting_since, _CASES.c.task_id)
+    if class_set is not None:
+        statement = statement.where(_CASES.c.class_set == class_set)
+    if by is not None:
+        statement = statement.where(_CASES.c.claimed_by == by)
+    return [OpenCase(**row._mapping) for row in connection.execute(statement.limit(limit))]
+
+
+def count_open_cases(connection: Connection) -> int:
+    return connection.execute(select(func.count()).select_from(_CASES)).scalar_one()
+
+
+def get_open_case(connection: Connection, task_id: str) -> OpenCase | None:
+    return _shaped(OpenCase, connection.execute(select(_CASES).where(_CASES.c.task_id == task_id)).one_or_none())
+
+
+def next_case(connection: Connection, lapse: float, class_set: str | None = None) -> OpenCase | None:
+    """The open case that waits longest and that nobody has claimed within these seconds, locked until the
+    transaction ends; those that another one has locked are passed over.
+    """
+    is_free = or_(_CASES.c.claimed_at.is_(None), _CASES.c.claimed_at < func.now() - timedelta(seconds=lapse))
+    statement = (
+        select(_CASES)
+        .join(models.Job, models.Job.task_id == _CASES.c.task_id)
+        .where(is_free)
+        .order_by(_CASES.c.waiting_since, _CASES.c.task_id)
+        .limit(1)
+        .with_for_update(of=models.Job, skip_locked=True)
+    )
+    if class_set is not None:
+        statement = statement.where(_CASES.c.class_set == class_set)
+    return _shaped(OpenCase, connection.execute(statement).one_or_none())
+
+
+def claim_case(connection: Connection, task_id: str, by: str, lapse: float) -> bool:
+    """Note who looks at a case; False: somebody else has claimed it within these seconds."""
+    review = models.Review
+    claimed = connection.execute(
+        insert_or(models.Review)
+        .values(task_id=task_id, claimed_by=by, claimed_at=func.now())
+        .on_conflict_do_update(
+            index_elements=[models.Review.task_id],
+            set_={"claimed_by": by, "claimed_at": func.now()},
+            where=or_(
+                review.claimed_at.is_(None),
+                review.claimed_at < func.now() - timedelta(seconds=lapse),
+                review.claimed_by == by,
+            ),
+        )
+    )
+    return claimed.rowcount == 1
+
+
+def release_case(connection: Connection, task_id: str) -> bool:
+    """Let others claim a case; False: nobody had."""
+    released = connection.execute(
+        update(models.Review)
+        .where(models.Review.task_id == task_id, models.Review.claimed_at.is_not(None))
+        .values(claimed_by=None, claimed_at=None)
+    )
+    return released.rowcount == 1
+
+
+def dismiss_case(connection: Connection, task_id: str, by: str, note: str | None) -> None:
+    """Close a case without a label."""
+    how = {"dismissed_by": by, "dismissed_at": func.now(), "note": note}
+    connection.execute(
+        insert_or(models.Review)
+        .values(task_id=task_id, **how)
+        .on_conflict_do_update(index_elements=[models.Review.task_id], set_=how)
+    )
+
+
 # Training runs
 
 
@@ -1297,6 +1469,24 @@ def _asked(pages: Sequence[int], question: str, reader: str) -> str:
     return hashlib.sha256(json.dumps([list(pages), question, reader]).encode()).hexdigest()
 
 
+def answers_about(connection: Connection, sha256: str) -> list[Answer]:
+    """What was found on a document, each question's newest answer, in the order in which they were first asked."""
+    rows = connection.execute(
+        select(
+            models.Answer.question,
+            models.Answer.kind,
+            models.Answer.status,
+            models.Answer.answer,
+            models.Answer.value,
+            models.Answer.confidence,
+            models.Answer.evidence,
+        )
+        .where(models.Answer.sha256 == sha256)
+        .order_by(models.Answer.created_at, models.Answer.asked)
+    )
+    return list({row.question: Answer.model_validate(dict(row._mapping)) for row in rows}.values())
+
+
 def put_inquiry(connection: Connection, result: AnswerResult) -> None:
     """Keep an answer task's result; nothing happens when it has one. Its job and document must be there."""
     connection.execute(
@@ -1423,6 +1613,8 @@ def count_rows(connection: Connection, hashes: Collection[str], task_ids: Collec
         "classifications": (models.Classification, about_or_of(models.Classification)),
         "inquiries": (models.Inquiry, about_or_of(models.Inquiry)),
         "labels": (correction, or_(about_or_of(correction), correction.correction_task_id.in_(task_ids))),
+        "callbacks": (models.Callback, models.Callback.task_id.in_(task_ids)),
+        "reviews": (models.Review, models.Review.task_id.in_(task_ids)),
         "jobs": (models.Job, models.Job.task_id.in_(task_ids)),
     }
     counts = (

@@ -5,6 +5,7 @@
 docs/access.md says how they are used.
 """
 
+from collections.abc import Iterable
 from typing import Final, Literal
 
 from sqlalchemy import Connection, text
@@ -18,6 +19,7 @@ READ: Final = "docintake_read"
 WORKER_MAY: Final = {
     "alembic_version": "SELECT",
     "answers": "SELECT, INSERT",
+    "callbacks": "SELECT, INSERT, UPDATE",
     "checkpoints": "SELECT, INSERT",
     "class_descriptions": "SELECT, INSERT",
     "class_sets": "SELECT, INSERT, UPDATE",
@@ -30,6 +32,7 @@ WORKER_MAY: Final = {
     "jobs": "SELECT, INSERT, UPDATE, DELETE",
     "pages": "SELECT, INSERT",
     "promotions": "SELECT, INSERT",
+    "reviews": "SELECT, INSERT, UPDATE",
     "text_vectors": "SELECT, INSERT",
     "training_runs": "SELECT, INSERT, UPDATE",
 }
@@ -39,6 +42,7 @@ and identity columns need no right on their sequences.
 
 READABLE: Final = (
     "alembic_version",
+    "callbacks",
     "checkpoints",
     "class_descriptions",
     "class_sets",
@@ -48,9 +52,13 @@ READABLE: Final = (
     "documents",
     "jobs",
     "promotions",
+    "reviews",
     "training_runs",
 )
 """Not pages, and nothing made of what stands on them: features, vectors of texts, answers, whole inquiries."""
+
+VIEWS: Final = ("results_v1", "review_queue_v1")
+"""What reports stand on, and the worker's own command line; docs/integration.md has their columns."""
 
 _LOCK: Final = 0x726F6C6573
 """Advisory lock: `roles` in ASCII."""
@@ -81,6 +89,8 @@ def set_up(connection: Connection) -> None:
         connection.execute(text(statement))
     for table in _tables(connection):
         connection.execute(text(f"ALTER TABLE {table} OWNER TO {MIGRATE}"))
+    for view in _views(connection):
+        connection.execute(text(f"ALTER VIEW {view} OWNER TO {MIGRATE}"))
     for function in _guards(connection):
         connection.execute(text(f"ALTER FUNCTION {function} OWNER TO {MIGRATE}"))
     grant(connection)
@@ -93,6 +103,9 @@ def grant(connection: Connection) -> None:
         connection.execute(text(f"GRANT {WORKER_MAY[table]} ON {table} TO {WORKER}"))
         if table in READABLE:
             connection.execute(text(f"GRANT SELECT ON {table} TO {READ}"))
+    for view in _views(connection):
+        connection.execute(text(f"REVOKE ALL ON {view} FROM PUBLIC, {WORKER}, {READ}"))
+        connection.execute(text(f"GRANT SELECT ON {view} TO {WORKER}, {READ}"))
 
 
 def become_owner(connection: Connection) -> bool:
@@ -148,12 +161,20 @@ def _is_migrator(connection: Connection, how: Literal["USAGE", "MEMBER"]) -> boo
 
 def _tables(connection: Connection) -> list[str]:
     """Those of ours that are there."""
+    return _relations(connection, "r", WORKER_MAY)
+
+
+def _views(connection: Connection) -> list[str]:
+    return _relations(connection, "v", VIEWS)
+
+
+def _relations(connection: Connection, kind: Literal["r", "v"], names: Iterable[str]) -> list[str]:
     found = connection.execute(
         text(
-            "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' "
+            "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind = :kind "
             "AND relname = ANY(:names) ORDER BY relname"
         ),
-        {"names": list(WORKER_MAY)},
+        {"kind": kind, "names": list(names)},
     )
     return list(found.scalars())
 

@@ -1,4 +1,4 @@
-"""Redis as docs/access.md has it: four users and nobody else, and with certificates an encrypted line alone."""
+"""Redis as docs/access.md has it: five users and nobody else, and with certificates an encrypted line alone."""
 
 import re
 import shutil

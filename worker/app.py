@@ -4,7 +4,7 @@ import mmap
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from core.contract import CLASSIFY, QUEUES, RETRAIN
 from core.contract.client import encryption_of
 from core.errors import ModelFailure, RejectedInput, TransientFailure
 from core.settings import Settings
-from worker import job, metrics, trainer
+from worker import callback, job, metrics, trainer
 from worker.embedded import locate
 from worker.forgotten import is_forgotten
 from worker.reaper import REAP, reap
@@ -288,11 +288,23 @@ def _job_task(held: _Held, settings: Settings, name: str) -> Callable[..., dict[
             # What has a row must end: its message does not expire any more.
             raise _again(task, error, settings.node.retry_delay, expires=None) from None
         except (RejectedInput, ModelFailure) as error:
+            _call_back(runtime, task, payload)
             # Celery sends the traceback to the result backend and to monitors: causes stay in this node's log.
             raise error from None
+        _call_back(runtime, task, payload)
         return result.model_dump(mode="json")
 
     return run_job
+
+
+def _call_back(runtime: Runtime, task: Task, payload: Mapping[str, Any]) -> None:
+    if "callback" not in payload:
+        return
+    try:
+        callback.deliver(runtime, task.app, task.request.id)
+    except TransientFailure as error:
+        # The job has ended for all that; the reaper sends what is left.
+        log.warning("outcome not sent", task_id=task.request.id, error=error.code)
 
 
 def _delivery(task: Task) -> job.Delivery:

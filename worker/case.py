@@ -20,7 +20,7 @@ class Case:
 
     `documents` are the ids of its own documents, `places` the URIs that they alone are fetched from, and `shared`
     those ids of documents that others use as well. `tasks` are the ids of its tasks, of which those that are parts
-    of a message are named `<task id>/<index>`.
+    of a message are named `<task id>/<index>`. `queues` are those of back offices that their outcomes went to.
     """
 
     external_id: str | None
@@ -28,6 +28,7 @@ class Case:
     shared: frozenset[str]
     places: frozenset[str]
     tasks: frozenset[str]
+    queues: frozenset[str] = frozenset()
 
     @classmethod
     def of_document(cls, connection: Connection, document_id: str) -> "Case":
@@ -52,7 +53,8 @@ class Case:
         tasks = tasks | queries.tasks_about(connection, documents)
         tasks |= queries.tasks_naming(connection, documents, places, tasks)
         tasks |= _whole_messages(connection, tasks)
-        return cls(external_id, frozenset(documents), frozenset(shared), frozenset(places), frozenset(tasks))
+        queues = queries.callback_queues(connection, tasks | _messages(tasks))
+        return cls(external_id, *map(frozenset, (documents, shared, places, tasks, queues)))
 
     def has_request(self, task_id: str, request: Any) -> bool | list[int]:
         """Whether a message's request belongs to the case; of one about many documents that do not all belong to it,
@@ -60,6 +62,8 @@ class Case:
         """
         if not isinstance(request, Mapping):
             return task_id in self.tasks
+        if isinstance(outcome := request.get("outcome"), Mapping):
+            return self._is_told(outcome)
         named = (
             task_id in self.tasks
             or self._is_mine(request.get("external_id"))
@@ -77,6 +81,12 @@ class Case:
         if task_id in self.tasks or not isinstance(outcomes, list):
             return task_id in self.tasks or self._tells_of(result)
         return _all_or_some([self._has_outcome(f"{task_id}/{index}", item) for index, item in enumerate(outcomes)])
+
+    def _is_told(self, outcome: Mapping[str, Any]) -> bool | list[int]:
+        """The same of what is on its way to a back office."""
+        if self._is_mine(outcome.get("external_id")):
+            return True
+        return self.has_result(str(outcome.get("task_id")), outcome.get("result"))
 
     def _has_item(self, task_id: str, item: Any) -> bool:
         return self._names(item) or self.has_request(task_id, item) is True
@@ -114,10 +124,14 @@ def _all_or_some(mine: list[bool]) -> bool | list[int]:
     return any(mine) if all(mine) or not any(mine) else [index for index, is_mine in enumerate(mine) if is_mine]
 
 
+def _messages(tasks: set[str]) -> set[str]:
+    """Ids of the tasks that these are parts of."""
+    return {task_id.rpartition("/")[0] for task_id in tasks if task_id.rpartition("/")[2].isdecimal()}
+
+
 def _whole_messages(connection: Connection, tasks: set[str]) -> set[str]:
     """Ids of the tasks about many documents whose parts are all among these."""
-    parents = {task_id.rpartition("/")[0] for task_id in tasks if task_id.rpartition("/")[2].isdecimal()}
-    known = queries.tasks_among(connection, parents)
+    known = queries.tasks_among(connection, _messages(tasks))
     whole = set()
     for parent, (task, _) in known.items():
         parts = queries.tasks_among(connection, [f"{parent}/{index}" for index in range(MANY_LIMIT)])

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from sqlalchemy import Engine
+
 from core.backends import EncodePages, Vectors
 from core.contract import DocumentInfo, DocumentReference
 from core.documents import Document, choose_pages, fetch, possible_pages
@@ -14,6 +16,7 @@ from core.features import Features, features_of
 from core.page import Page, Source
 from core.picture import Pixels
 from core.reading import GLANCE, READER
+from core.settings import Documents
 from core.zero_shot import NO_ENCODERS
 from db import queries
 from db.session import statement, transaction
@@ -129,7 +132,7 @@ def _take_in(
         return Intake(stored.info, stored.pages, document, cached=True)
     if document is None:
         with timed(seconds, "fetch"):
-            document = _fetch_again(runtime, known)
+            document = fetch_again(runtime.engine, runtime.settings.documents, known)
     pixels: Mapping[int, Pixels] = {}
     with timed(seconds, "read"):
         wanted = pages if stored is None else ",".join(str(number) for number in stored.missing)
@@ -192,7 +195,7 @@ def render(runtime: Runtime, intake: Intake, pages: Sequence[Page], seconds: dic
         document = intake.fetched
         if document is None:
             with timed(seconds, "fetch"):
-                document = _fetch_again(runtime, intake.document.document_id)
+                document = fetch_again(runtime.engine, runtime.settings.documents, intake.document.document_id)
         with timed(seconds, "render"):
             rendered = runtime.reader.render(document, missing)
         pixels |= {page.number: image for page, image in zip(missing, rendered, strict=True)}
@@ -276,9 +279,12 @@ def _stored(runtime: Runtime, sha256: str, pages: str, reader: str) -> _Stored |
     return _Stored(info, tuple(found), [number for number in numbers if number not in have])
 
 
-def _fetch_again(runtime: Runtime, sha256: str) -> Document:
-    """Fetch a document that is known by its id alone, from where it came the first time."""
-    with transaction(runtime.engine) as connection:
+def fetch_again(engine: Engine, limits: Documents, sha256: str) -> Document:
+    """Fetch a document that is known by its id alone, from where it came the last time.
+
+    Raises RejectedInput: `unknown_document`, `document_gone`, `document_changed`, and as core.documents.fetch does.
+    """
+    with transaction(engine) as connection:
         row = queries.get_document(connection, sha256)
     if row is None:
         raise RejectedInput("unknown_document", f"no document {sha256} was seen before; send its URI or its content")
@@ -286,7 +292,7 @@ def _fetch_again(runtime: Runtime, sha256: str) -> Document:
         raise RejectedInput(
             "document_gone", f"document {sha256} came inside a message and was not kept; send it again"
         )
-    document = fetch(DocumentReference(uri=row.uri), runtime.settings.documents)
+    document = fetch(DocumentReference(uri=row.uri), limits)
     if document.sha256 != sha256:
         raise RejectedInput("document_changed", f"what stands at the URI of document {sha256} is another file by now")
     return document

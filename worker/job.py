@@ -9,10 +9,11 @@ import structlog
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
-from core.contract import Wire
+from core.contract import Callback, Wire
 from core.errors import IntakeError, ModelFailure, RejectedInput, TransientFailure
 from db import queries
 from db.session import REFUSED, UNAVAILABLE, statement, transaction
+from worker import callback
 from worker.runtime import Runtime
 
 RequestT = TypeVar("RequestT", bound=Wire)
@@ -76,6 +77,9 @@ def _run(
     runtime: Runtime, kind: Kind[RequestT], task_id: str, payload: Mapping[str, Any], delivery: Delivery
 ) -> Wire:
     request, fault = _validate(kind, payload)
+    told = callback.of(payload)
+    refusal = told and callback.refusal(runtime.settings.callbacks, told)
+    told = None if refusal else told
     with statement(runtime.engine) as connection:
         job = queries.start_job(
             connection,
@@ -90,6 +94,8 @@ def _run(
     try:
         if request is None:
             raise fault
+        if refusal:
+            raise refusal
         _refuse_poison(runtime, kind, job)
         done = kind.work(runtime, job, request)
         with transaction(runtime.engine) as connection:
@@ -97,23 +103,25 @@ def _run(
             seconds = done.seconds if delivery.queued is None else {"queued": delivery.queued, **done.seconds}
             mine = queries.finish_job(connection, task_id=task_id, state="succeeded", seconds=seconds)
             result = done.store(connection) if mine else None
+            if told and mine:
+                queries.put_callback(connection, task_id=task_id, task=told.task, queue=told.queue)
     except TransientFailure as error:
         retries = max(delivery.retries, job.retries)
         if retries >= runtime.settings.node.max_retries and error.code not in (UNAVAILABLE, REFUSED, STOPPING):
-            _end_without_result(runtime, kind, task_id, _worn_out(error))
+            _end_without_result(runtime, kind, task_id, _worn_out(error), told)
         else:
             with transaction(runtime.engine) as connection:
                 queries.postpone_job(connection, task_id=task_id, error_code=error.code, error_message=error.message)
             log.warning("job postponed", task=kind.name, task_id=task_id, code=error.code, retries=retries)
             raise
     except (RejectedInput, ModelFailure) as error:
-        _end_without_result(runtime, kind, task_id, error)
+        _end_without_result(runtime, kind, task_id, error, told)
     except Exception as error:
         log.exception("job raised what nobody expected", task=kind.name, task_id=task_id)
         failure = ModelFailure(
             "unexpected", f"{type(error).__name__} in {kind.name}; the log of {runtime.node} has more"
         )
-        _end_without_result(runtime, kind, task_id, failure)
+        _end_without_result(runtime, kind, task_id, failure, told)
     else:
         if result is not None:
             log.info("job ended", task=kind.name, task_id=task_id, state="succeeded", **done.seconds)
@@ -153,6 +161,8 @@ def _for_the_ledger(payload: Mapping[str, Any], request: Wire | None) -> dict[st
     kept = request.model_dump(mode="json", exclude_defaults=True, exclude={"documents": True})
     if kept.get("document", {}).pop("content", None) is not None:
         kept["document"]["inline"] = True
+    if "documents" in payload:
+        kept["documents"] = len(payload["documents"])
     return kept
 
 
@@ -187,12 +197,16 @@ def _worn_out(error: TransientFailure) -> ModelFailure:
     )
 
 
-def _end_without_result(runtime: Runtime, kind: Kind[Any], task_id: str, error: IntakeError) -> None:
+def _end_without_result(
+    runtime: Runtime, kind: Kind[Any], task_id: str, error: IntakeError, told: Callback | None
+) -> None:
     state: Literal["rejected", "failed"] = "rejected" if isinstance(error, RejectedInput) else "failed"
     with transaction(runtime.engine) as connection:
-        queries.finish_job(
+        mine = queries.finish_job(
             connection, task_id=task_id, state=state, error_code=error.code, error_message=error.message
         )
+        if told and mine:
+            queries.put_callback(connection, task_id=task_id, task=told.task, queue=told.queue)
     log.info("job ended", task=kind.name, task_id=task_id, state=state, code=error.code)
 
 

@@ -1,4 +1,6 @@
-"""What Redis holds of a case: messages that wait or are in some node's hands, and results that wait for callers."""
+"""What Redis holds of a case: messages that wait or are in some node's hands, those to back offices among them, and
+results that wait for callers.
+"""
 
 import base64
 import json
@@ -12,16 +14,15 @@ from typing import Any, Final
 
 from celery import Celery
 
-from core.contract import QUEUES, ErrorInfo, Outcome
+from core.contract import QUEUES, Outcome
+from worker.callback import FORGOTTEN
 from worker.case import Case
 
 _CHUNK: Final = 500
 """Messages or results that come at a time."""
 _NOTHING: Final = {"document": {"document_id": "0" * 64}}
 """What a request about many documents names for one that was forgotten: the others keep their indexes."""
-_FORGOTTEN: Final = Outcome(
-    error=ErrorInfo(kind="rejected", code="forgotten", message="this document was erased after it was asked about")
-).model_dump(mode="json")
+_FORGOTTEN: Final = Outcome(error=FORGOTTEN).model_dump(mode="json")
 _SWAP: Final = (
     "if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end"
 )
@@ -109,7 +110,7 @@ class Mail:
             self._redis.set(key, clean, xx=True, keepttl=True)
 
     def _waiting(self, case: Case) -> Iterator[Message]:
-        for key in self._lists():
+        for key in self._lists(case.queues):
             start = 0
             # From the end where messages come in: one that moves on meanwhile is met twice rather than never.
             while chunk := self._redis.lrange(key, start, start + _CHUNK - 1):
@@ -131,9 +132,10 @@ class Mail:
                 rest = None if mine is True else json.dumps([_without(message, mine), *where]).encode()
                 yield Message(task_id, key, raw, tag, rest)
 
-    def _lists(self) -> list[str]:
+    def _lists(self, queues: Collection[str]) -> list[str]:
         with self._channel() as channel:
-            lists = (each for queue in sorted(set(QUEUES.values())) for each in channel._lists(self._redis, queue))
+            every = sorted({*QUEUES.values(), *queues})
+            lists = (each for queue in every for each in channel._lists(self._redis, queue))
             return [f"{channel.global_keyprefix}{name}" for _, name in lists]
 
     @cached_property
@@ -170,7 +172,13 @@ def _body(message: dict[str, Any]) -> Any:
 def _without(message: Any, indexes: list[int]) -> dict[str, Any]:
     """A message about many documents without those."""
     args, request, options = _body(message)
-    rest = json.dumps([args, {**request, "documents": _replaced(request["documents"], indexes, _NOTHING)}, options])
+    if "outcome" in request:
+        result = request["outcome"]["result"]
+        told = {**result, "outcomes": _replaced(result["outcomes"], indexes, _FORGOTTEN)}
+        request = {"outcome": {**request["outcome"], "result": told}}
+    else:
+        request = {**request, "documents": _replaced(request["documents"], indexes, _NOTHING)}
+    rest = json.dumps([args, request, options])
     return {
         **message,
         "body": base64.b64encode(rest.encode()).decode(),

@@ -1,4 +1,4 @@
-"""Runs whose trainer died are sent again."""
+"""Runs whose trainer died are sent again, and so are outcomes that could not be."""
 
 from typing import Final
 
@@ -8,6 +8,7 @@ from celery import Celery
 from core.contract import PRIORITIES, QUEUES, RETRAIN
 from db import queries
 from db.session import transaction
+from worker import callback
 from worker.runtime import Runtime
 
 log = structlog.get_logger()
@@ -16,10 +17,16 @@ REAP: Final = "docintake.reap"
 
 
 def reap(runtime: Runtime, app: Celery) -> None:
+    """Send what nobody else sends any more. May run twice at once."""
+    _send_runs(runtime, app)
+    callback.deliver_left(runtime, app)
+
+
+def _send_runs(runtime: Runtime, app: Celery) -> None:
     """Send those open retrain jobs again, under their own ids, that are silent and that no message stands for.
 
-    May run twice at once: a job is locked while it is looked at, and a message that was sent is found. The start that
-    follows is counted, so that a run which keeps killing its trainer is set aside.
+    A job is locked while it is looked at, and a message that was sent is found. The start that follows is counted, so
+    that a run which keeps killing its trainer is set aside.
     """
     # Sent before the commit: a trainer that is quicker waits for the row's lock.
     with transaction(runtime.engine) as connection:

@@ -238,7 +238,7 @@ def _outcomes(
     delivery = job.Delivery()
     if started is not None:
         delivery = job.Delivery(started.retries, redelivered=started.attempts > started.retries + 1)
-    options = request.model_dump(mode="json", exclude={"documents"}, exclude_defaults=True)
+    options = request.model_dump(mode="json", exclude={"documents", "callback"}, exclude_defaults=True)
 
     def one(index: int) -> Outcome:
         payload = {**options, **request.documents[index].model_dump(mode="json", exclude_defaults=True)}

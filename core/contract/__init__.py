@@ -14,6 +14,7 @@ from .answer import (
     Value,
     YesNoValue,
 )
+from .callback import Callback
 from .classify import (
     ClassifyManyRequest,
     ClassifyManyResult,
@@ -28,6 +29,7 @@ from .classify import (
 from .client import Handle, IntakeClient, inline
 from .correct import CorrectRequest, CorrectResult
 from .document import INLINE_LIMIT, DocumentInfo, DocumentReference, Pages, Wire
+from .ended import Ended
 from .errors import IntakeError
 from .names import ANSWER, CLASSIFY, CLASSIFY_MANY, CORRECT, PRIORITIES, QUEUES, RETRAIN
 from .retrain import CaptionsFile, RetrainRequest, RetrainResult, TrainingProgress
@@ -47,6 +49,7 @@ __all__ = [
     "AnswerRequest",
     "AnswerResult",
     "AnsweredPage",
+    "Callback",
     "CaptionsFile",
     "ClassifyManyRequest",
     "ClassifyManyResult",
@@ -57,6 +60,7 @@ __all__ = [
     "DateValue",
     "DocumentInfo",
     "DocumentReference",
+    "Ended",
     "ErrorInfo",
     "Evidence",
     "Handle",

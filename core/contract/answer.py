@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator
 
+from .callback import Callback
 from .classify import ErrorInfo
 from .document import Data, DocumentInfo, DocumentReference, Pages, Wire
 
@@ -32,6 +33,7 @@ class AnswerRequest(Wire):
         default=None, max_length=200, description="The back office's own id; comes back in the result."
     )
     metadata: Data = Field(default_factory=dict, description="The back office's own data; comes back in the result.")
+    callback: Callback | None = Field(default=None, description="Where to send the outcome when it has ended.")
 
     @field_validator("questions", mode="before")
     @classmethod

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from .callback import Callback
 from .document import Data, DocumentInfo, DocumentReference, Pages, Wire
 
 ClassName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
@@ -54,6 +55,7 @@ class ClassifyRequest(ClassifyOptions):
         default=None, max_length=200, description="The back office's own id; comes back in the result."
     )
     metadata: Data = Field(default_factory=dict, description="The back office's own data; comes back in the result.")
+    callback: Callback | None = Field(default=None, description="Where to send the outcome when it has ended.")
 
 
 class ManyItem(Wire):
@@ -73,6 +75,9 @@ class ClassifyManyRequest(ClassifyOptions):
     """Say what each of up to 256 documents is, in one message."""
 
     documents: list[ManyItem] = Field(min_length=1, max_length=MANY_LIMIT)
+    callback: Callback | None = Field(
+        default=None, description="Where to send all outcomes, in one message, when it has ended."
+    )
 
 
 Reason = Literal["low_confidence", "small_margin", "out_of_set", "blank_page", "pages_disagree"]

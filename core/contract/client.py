@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .answer import AnswerRequest, AnswerResult
+from .callback import Callback
 from .classify import MANY_LIMIT, ClassifyManyRequest, ClassifyManyResult, ClassifyRequest, ClassifyResult, ManyItem
 from .correct import CorrectRequest, CorrectResult
 from .document import INLINE_LIMIT, DocumentReference, Wire
@@ -152,13 +153,15 @@ class IntakeClient:
         metadata: dict[str, Any] | None = None,
         priority: str = "normal",
         task_id: str | None = None,
+        callback: Callback | dict[str, str] | None = None,
         ignore_result: bool = False,
     ) -> Handle[ClassifyResult]:
         """Enqueue one document.
 
         `task_id` may be chosen by the caller: sent twice, it is done once. With `ignore_result` nothing waits in
-        the result backend; the result stands in PostgreSQL alone. Raises pydantic.ValidationError when the
-        request is not one.
+        the result backend; the result stands in PostgreSQL alone. With `callback`, `{"task": …, "queue": …}`, the
+        outcome is sent to a task of the back office's own, as `Ended` has it. Raises pydantic.ValidationError when
+        the request is not one.
         """
         request = ClassifyRequest(
             document=_reference(document),
@@ -168,34 +171,41 @@ class IntakeClient:
             top_k=top_k,
             external_id=external_id,
             metadata=metadata or {},
+            callback=_callback(callback),
         )
         return Handle(self._send(CLASSIFY, request, priority, task_id, ignore_result), ClassifyResult)
 
     def classify_many(
         self,
-        documents: Iterable[str | DocumentReference],
+        documents: Iterable[str | DocumentReference | ManyItem],
         *,
         class_set: str | None = None,
         classes: Sequence[str] | dict[str, str] | None = None,
         pages: str | None = None,
         top_k: int = 5,
         priority: str = "bulk",
+        callback: Callback | dict[str, str] | None = None,
         ignore_result: bool = False,
     ) -> list[Handle[ClassifyManyResult]]:
-        """Enqueue any number of documents, up to 256 in a message: one handle a message, in order."""
-        references = [_reference(document) for document in documents]
+        """Enqueue any number of documents, up to 256 in a message: one handle a message, in order.
+
+        A ManyItem gives a document an `external_id` and `metadata` of its own.
+        """
+        items = [
+            document if isinstance(document, ManyItem) else ManyItem(document=_reference(document))
+            for document in documents
+        ]
         return [
             Handle(
                 self._send(
                     CLASSIFY_MANY,
                     ClassifyManyRequest(
-                        documents=[
-                            ManyItem(document=reference) for reference in references[start : start + MANY_LIMIT]
-                        ],
+                        documents=items[start : start + MANY_LIMIT],
                         class_set=class_set,
                         classes=_plain(classes),
                         pages=pages,
                         top_k=top_k,
+                        callback=_callback(callback),
                     ),
                     priority,
                     None,
@@ -203,7 +213,7 @@ class IntakeClient:
                 ),
                 ClassifyManyResult,
             )
-            for start in range(0, len(references), MANY_LIMIT)
+            for start in range(0, len(items), MANY_LIMIT)
         ]
 
     def answer(
@@ -216,6 +226,7 @@ class IntakeClient:
         metadata: dict[str, Any] | None = None,
         priority: str = "normal",
         task_id: str | None = None,
+        callback: Callback | dict[str, str] | None = None,
         ignore_result: bool = False,
     ) -> Handle[AnswerResult]:
         """Ask about one document; all that is asked about it at once costs little more than one question.
@@ -228,6 +239,7 @@ class IntakeClient:
             pages=pages,
             external_id=external_id,
             metadata=metadata or {},
+            callback=_callback(callback),
         )
         return Handle(self._send(ANSWER, request, priority, task_id, ignore_result), AnswerResult)
 
@@ -240,6 +252,7 @@ class IntakeClient:
         document: str | DocumentReference | None = None,
         class_set: str | None = None,
         note: str | None = None,
+        callback: Callback | dict[str, str] | None = None,
     ) -> Handle[CorrectResult]:
         """Say what a document really is, by an earlier request's task id or by the document itself."""
         request = CorrectRequest(
@@ -249,6 +262,7 @@ class IntakeClient:
             class_set=class_set,
             by=by,
             note=note,
+            callback=_callback(callback),
         )
         return Handle(self._send(CORRECT, request, "urgent", None, False), CorrectResult)
 
@@ -259,11 +273,21 @@ class IntakeClient:
         captions: CaptionsFile | None = None,
         overrides: dict[str, Any] | None = None,
         task_id: str | None = None,
+        callback: Callback | dict[str, str] | None = None,
         ignore_result: bool = False,
     ) -> Handle[RetrainResult]:
         """Have a class set learn from its labels. The handle's `progress` tells how far that is."""
-        request = RetrainRequest(class_set=class_set, captions=captions, overrides=overrides or {})
+        request = RetrainRequest(
+            class_set=class_set, captions=captions, overrides=overrides or {}, callback=_callback(callback)
+        )
         return Handle(self._send(RETRAIN, request, "normal", task_id, ignore_result), RetrainResult)
+
+    def handle(self, task_id: str, result_type: type[ResultT]) -> Handle[ResultT]:
+        """A request that was sent earlier, be it by another process: `client.handle(task_id, ClassifyResult)`.
+
+        Whether there ever was one cannot be told: until it ends it is not ready.
+        """
+        return Handle(self._app.AsyncResult(task_id), result_type)
 
     def _send(self, name: str, request: Wire, priority: str, task_id: str | None, ignore_result: bool) -> Any:
         payload = request.model_dump(mode="json", exclude_defaults=True)
@@ -286,6 +310,10 @@ class IntakeClient:
 
 def _reference(document: str | DocumentReference) -> DocumentReference:
     return document if isinstance(document, DocumentReference) else DocumentReference(uri=document)
+
+
+def _callback(callback: Callback | dict[str, str] | None) -> Callback | None:
+    return callback if callback is None else Callback.model_validate(callback)
 
 
 def _plain(classes: Sequence[str] | dict[str, str] | None) -> list[str] | dict[str, str] | None:

@@ -4,6 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from .callback import Callback
 from .document import DocumentReference, Wire
 
 
@@ -20,6 +21,7 @@ class CorrectRequest(Wire):
     )
     by: str = Field(min_length=1, max_length=200, description="Who says so.")
     note: str | None = Field(default=None, max_length=2000)
+    callback: Callback | None = Field(default=None, description="Where to send the outcome when it has ended.")
 
     @model_validator(mode="after")
     def _document_or_task(self) -> Self:

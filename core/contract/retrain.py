@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from .callback import Callback
 from .document import Data, Uri, Wire
 
 
@@ -25,6 +26,7 @@ class RetrainRequest(Wire):
         default_factory=dict,
         description="Training settings for this run alone, by their names: `epochs`, `min_new_labels`, `seed` …",
     )
+    callback: Callback | None = Field(default=None, description="Where to send the outcome when it has ended.")
 
 
 class TrainingProgress(Wire):

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from core.class_set import ClassSet, DocumentClass
 from core.contract import Wire
-from core.settings import Broker, Database, Documents, Model, Node, Reading, Settings
+from core.settings import Broker, Callbacks, Database, Documents, Model, Node, Reading, Settings
 from db import queries
 from db.session import make_engine, transaction
 from worker import class_sets, job
@@ -65,7 +65,7 @@ def fake_office(
     database_url: str, redis_url: str, key_prefix: str, folder: Path
 ) -> Iterator[tuple[Settings, Engine]]:
     """Settings of a real node with the `fake` backend and a set `intake` of receipts and letters, and its database;
-    documents lie in `folder`, data in `folder / "data"`.
+    documents lie in `folder`, data in `folder / "data"`, and outcomes may be sent to the queue `backoffice`.
     """
     settings = Settings(
         data_dir=folder / "data",
@@ -74,6 +74,7 @@ def fake_office(
         documents=Documents(roots=(str(folder),)),
         reading=Reading(processes=1),
         model=Model(backend="fake"),
+        callbacks=Callbacks(queues=("backoffice",)),
         node=Node(concurrency=4, retry_delay=0.2, class_refresh=0.2),
     )
     database = make_engine(database_url, statement_timeout=30, pool_size=2)

@@ -1,12 +1,15 @@
 """Redis' users as docs/access.md has them: what each may not do, and that what is missing is named."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
 from guarded import PREFIX, Guarded, rules
-from node import disconnect
+from node import PATIENCE, disconnect, wait_until
 from redis.exceptions import NoPermissionError
 from serving import Cli
 
@@ -60,6 +63,53 @@ def test_a_user_for_another_prefix_lacks_the_keys_and_the_channels(server: Guard
     assert all(word.startswith("&other:") for word in missing[1:])
 
 
+OFFICE = f"""
+from celery import Celery
+app = Celery("office", broker=BROKER)
+app.conf.broker_transport_options = {{
+    "global_keyprefix": "{PREFIX}",
+    "unacked_key": "backoffice.unacked",
+    "unacked_index_key": "backoffice.unacked_index",
+    "unacked_mutex_key": "backoffice.unacked_mutex",
+    "unacked_restore_interval": 0.5,
+}}
+app.conf.update(worker_enable_remote_control=False, task_acks_late=True)
+
+@app.task(name="office.outcome", ignore_result=True)
+def outcome(outcome):
+    pass
+"""
+
+
+def test_a_back_office_hears_on_its_own_queue_as_a_user_who_comes_to_nothing_else(
+    server: Guarded, root: redis.Redis, tmp_path: Path
+) -> None:
+    (tmp_path / "office.py").write_text(OFFICE.replace("BROKER", repr(server.url("docintake-hear"))))
+    node = IntakeClient(server.url("docintake-node"), key_prefix=PREFIX)
+    node._app.send_task("office.outcome", kwargs={"outcome": {}}, queue="backoffice", ignore_result=True)
+    assert root.llen("docintake:backoffice") == 1
+    root.execute_command("ACL", "LOG", "RESET")
+    words = ["-A", "office", "worker", "-Q", "backoffice", "-P", "threads", "-c", "1"]
+    with (tmp_path / "log").open("wb") as log:
+        office = subprocess.Popen(
+            [sys.executable, "-m", "celery", *words, "--without-gossip", "--without-mingle", "-l", "info"],
+            cwd=tmp_path,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        wait_until(lambda: " succeeded in " in (tmp_path / "log").read_text(), "the outcome was heard")
+        # It has looked for what others left unacknowledged, too.
+        wait_until(lambda: not root.exists("docintake:backoffice.unacked"), "the acknowledgement")
+    finally:
+        office.terminate()
+        office.wait(PATIENCE)
+    disconnect(node)
+    # redis-py introduces itself, which nobody has to be let do.
+    assert {entry["object"] for entry in root.acl_log()} <= {"client", "client|setinfo"}
+    root.flushall()
+
+
 FORBIDDEN = {
     "docintake-node": [
         "KEYS *",
@@ -85,6 +135,10 @@ FORBIDDEN = {
         *("RPOP docintake:classify", "LRANGE docintake:classify 0 -1", "HVALS docintake:unacked"),
         *("SET docintake:celery-task-meta-x 1", "LPUSH docintake:retrain 0", "PSUBSCRIBE *"),
         *("PUBLISH docintake:/0.celery.pidbox shutdown", "SUBSCRIBE docintake:/0.celery.pidbox"),
+    ],
+    "docintake-hear": [
+        *("KEYS *", "SCAN 0", "EVAL return 0", "BRPOP docintake:classify 0", "LPUSH docintake:classify 0"),
+        *("HGET docintake:unacked 0", "GET docintake:celery-task-meta-x", "SADD docintake:_kombu.binding.classify 0"),
     ],
     "docintake-beat": [
         *(

@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from serving import Cli
+
+from core.settings import Settings
+
 
 def docintake(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -41,3 +45,9 @@ def test_without_servers_every_command_that_needs_them_says_how_to_start_them(tm
         shown = docintake(*words, DOCINTAKE_DATA_DIR=str(tmp_path))
         assert shown.returncode == 2
         assert "docintake up" in shown.stderr
+
+
+def test_the_urls_of_servers_are_printed_for_other_programs(cli: Cli, settings: Settings) -> None:
+    for server, url in (("broker", settings.broker.url), ("database", settings.database.url)):
+        assert url
+        assert cli("url", server).stdout == f"{url.get_secret_value()}\n"

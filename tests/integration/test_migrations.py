@@ -91,7 +91,7 @@ def test_training_can_be_taken_back_and_brought_again_around_what_was_there_befo
         connection.execute(text("INSERT INTO promotions (class_set, checkpoints, by) VALUES ('kept', '{}', 'ann')"))
 
     migrations.downgrade(database, "0003")
-    assert trained - tables(database) == {"training_runs", "checkpoints", "promotions"}
+    assert trained - tables(database) == {"training_runs", "checkpoints", "promotions", "callbacks", "reviews"}
     assert functions(database) == ["class_description_guard", "class_version_guard"]
     assert set(triggers(database)) == {"class_description_guard", "class_version_guard"}
 

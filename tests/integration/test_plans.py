@@ -68,6 +68,9 @@ ARGUMENTS: Final[dict[str, Any]] = {
     "places": ["file:///archive/7.pdf"],
     "fingerprint": "f" * 64,
     "result": {},
+    "lapse": 600.0,
+    "since": 10.0,
+    "note": "unclear",
 }
 """What the functions are called with, by the names of their parameters."""
 WRITES: Final = ("put_", "add_", "create_", "open_", "skip_")

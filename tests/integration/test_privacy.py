@@ -32,6 +32,7 @@ PRIVATE = {
     "a signature": "Mictlantecuhtli",
     "in a positional argument": "Itzpapalotl",
 }
+CALLBACK = {"task": "office.outcome", "queue": "backoffice"}
 CASE, OTHER, THIRD = (f"case-{uuid.uuid4().hex}" for _ in range(3))
 
 
@@ -164,7 +165,7 @@ def test_no_log_event_or_error_holds_what_stands_in_documents_and_requests(desk:
     question = f"What is the {PRIVATE['in a question']} number?"
     paper = desk.file(PRIVATE["in the document"], f"{PRIVATE['in a question']} number 4711").as_uri()
     with desk.listening():
-        said = desk.client.classify(paper, external_id=THIRD, metadata=metadata).get(PATIENCE)
+        said = desk.client.classify(paper, external_id=THIRD, metadata=metadata, callback=CALLBACK).get(PATIENCE)
         desk.client.answer(paper, [question], external_id=THIRD, metadata=metadata).get(PATIENCE)
         desk.client.classify(
             inline(desk.file(PRIVATE["in the document"])), classes={PRIVATE["in a class sent along"]: "a", "b": "b"}
@@ -228,7 +229,7 @@ def test_a_case_that_is_forgotten_is_nowhere_and_what_is_not_of_it_stays(
     paper, second, alien, common = (desk.file(word) for _ in range(4))
     client = desk.client
     mine = [
-        client.classify(paper.as_uri(), external_id=CASE, metadata=metadata),
+        client.classify(paper.as_uri(), external_id=CASE, metadata=metadata, callback=CALLBACK),
         client.classify(inline(second), external_id=CASE),
         client.classify(f"{paper.as_uri()}-gone", external_id=CASE),
         client.classify(common.as_uri(), external_id=CASE),
@@ -238,7 +239,7 @@ def test_a_case_that_is_forgotten_is_nowhere_and_what_is_not_of_it_stays(
     corrected = client.correct("letter", task_id=first["task_id"], by=f"ann {word}", note=word)
     by_document = client.correct("letter", document=inline(second), by="ann")
     wrong = client.correct("no such class", task_id=first["task_id"], by="ann")
-    (many,) = client.classify_many([paper.as_uri(), alien.as_uri()])
+    (many,) = client.classify_many([paper.as_uri(), alien.as_uri()], callback=CALLBACK)
     own, other = (
         client.classify(alien.as_uri(), external_id=OTHER),
         client.classify(common.as_uri(), external_id=OTHER),
@@ -257,6 +258,7 @@ def test_a_case_that_is_forgotten_is_nowhere_and_what_is_not_of_it_stays(
     assert erased["at_work"] == []
     counts = erased["counts"]
     assert (counts["documents"], counts["classifications"], counts["inquiries"], counts["labels"]) == (2, 4, 1, 2)
+    assert counts["messages"] == 2  # to the back office
     # One of them is a part of a message about many.
     assert (counts["jobs"], counts["results"]) == (len(of_case) + 1, len(of_case) + 1)
     assert counts["log_lines"] >= len(of_case)

@@ -27,11 +27,14 @@ from core.contract import (
     INLINE_LIMIT,
     AnswerRequest,
     ClassifyManyRequest,
+    ClassifyManyResult,
     ClassifyRequest,
     ClassifyResult,
     CorrectRequest,
+    CorrectResult,
     DocumentInfo,
     DocumentReference,
+    Ended,
     IntakeClient,
     IntakeError,
     Outcome,
@@ -430,3 +433,34 @@ print("fine")
     )
     assert done.stderr == ""
     assert done.stdout == "fine\n"
+
+
+@pytest.mark.parametrize(
+    ("callback", "fault"),
+    [
+        ({"task": "docintake.purge", "queue": "office"}, "task of docintake's own"),
+        ({"task": "office.told"}, "queue"),
+        *(
+            ({"task": "office.told", "queue": queue}, "own")
+            for queue in ("classify", "qa", "retrain", "unacked", "unacked_index", "celery-task-meta-1")
+        ),
+        *(
+            ({"task": "office.told", "queue": queue}, "pattern")
+            for queue in ("classify\x06\x163", "_kombu.binding.qa", "a b", "a\n", "", "é", "a*")
+        ),
+        ({"task": "a task", "queue": "office"}, "pattern"),
+        ({"task": "a" * 201, "queue": "office"}, "200 characters"),
+        ({"task": "office.told", "queue": "a" * 101}, "100 characters"),
+    ],
+)
+def test_a_callback_names_a_task_and_a_queue_of_somebody_elses(callback: dict[str, str], fault: str) -> None:
+    with pytest.raises(ValidationError, match=fault):
+        ClassifyRequest.model_validate({"document": "file:///a.pdf", "callback": callback})
+
+
+def test_an_outcome_is_told_by_what_stands_in_it() -> None:
+    label = {"correction_id": 1, "document_id": "0" * 64, "class_set": "intake", "label": "a", "previous": None}
+    told = {"task_id": "1", "task": "docintake.correct", "external_id": None, "state": "succeeded"}
+    assert isinstance(Ended.model_validate({**told, "result": {"task_id": "1", **label}}).result, CorrectResult)
+    many = {**told, "result": {"task_id": "1", "outcomes": []}}
+    assert isinstance(Ended.model_validate(many).result, ClassifyManyResult)

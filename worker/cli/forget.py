@@ -19,6 +19,8 @@ KINDS: Final = {
     "classifications": "classifications",
     "inquiries": "results with answers",
     "labels": "labels",
+    "callbacks": "notes of outcomes sent to back offices",
+    "reviews": "notes of who looked at them",
     "jobs": "jobs with their requests and errors",
     "messages": "messages in queues",
     "results": "results that waited for their callers",

@@ -20,6 +20,7 @@ from worker.cli import (
     models,
     purge,
     retrain,
+    review,
     serve,
 )
 from worker.cli.output import errors
@@ -54,6 +55,7 @@ app.add_typer(classes.app, name="classes")
 app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(review.app, name="review")
 app.add_typer(models.app, name="models")
 purge.register(app)
 forget.register(app)

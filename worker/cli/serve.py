@@ -1,9 +1,9 @@
-"""`docintake up`, `worker`, `beat`, `db`, `schema`: the processes that serve, and what they need."""
+"""`docintake up`, `worker`, `beat`, `db`, `schema`, `url`: the processes that serve, and what they need."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
     app.command()(worker)
     app.command()(beat)
     app.command()(schema)
+    app.command()(url)
     app.add_typer(database, name="db")
 
 
@@ -148,6 +149,18 @@ def _patient(context: typer.Context) -> "Iterator[Engine]":
         yield engine
     finally:
         engine.dispose()
+
+
+def url(
+    context: typer.Context,
+    server: Annotated[Literal["broker", "database"], typer.Argument(help="Which one.")],
+) -> None:
+    """Print the URL of a server, as configured or as `docintake up` runs it: a secret, for it holds the password."""
+    from core.settings import Settings
+    from worker.embedded import locate
+
+    found = getattr(locate(Settings.load(context.obj)), server).url
+    print(found.get_secret_value())
 
 
 def schema(
