@@ -322,7 +322,13 @@ class Node(Section):
         default=None,
         ge=1,
         le=65535,
-        description="Port on 127.0.0.1 that figures for Prometheus are on, another one for each node; none: nowhere.",
+        description="Port of `/metrics` for Prometheus, `/ready` and `/live`, another one for each process of a "
+        "machine; none: nowhere.",
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1",
+        description="Address that this port is on; in a container `0.0.0.0`. Figures name class sets and classes: "
+        "who is not to see them must not get there.",
     )
 
 

@@ -12,7 +12,7 @@ import structlog
 from billiard.einfo import ExceptionInfo
 from celery import Celery, Task, signals
 from celery.bootsteps import StartStopStep
-from celery.exceptions import Reject, TimeLimitExceeded, WorkerLostError
+from celery.exceptions import Ignore, Reject, Retry, TimeLimitExceeded, WorkerLostError
 from celery.worker.request import Request
 
 from core.contract import CLASSIFY, QUEUES, RETRAIN
@@ -49,7 +49,7 @@ def make_app(settings: Settings, *, trains: bool = False) -> Celery:
     """The app of one set of settings. Callers may have several at a time.
 
     A node of it loads its model before it takes work, and works in threads; one that `trains` does both in child
-    processes, when there is something to do.
+    processes, when there is something to do. What the node holds is the app's `held`.
     """
     settings = locate(settings)
     if settings.broker.url is None:
@@ -103,7 +103,7 @@ def make_app(settings: Settings, *, trains: bool = False) -> Celery:
         app.conf.update(trainer.NODE)
     # What Celery would tell of a task's arguments and result in its headers and events, where monitors show it.
     app.amqp.argsrepr_maxsize = app.amqp.kwargsrepr_maxsize = 0
-    held = _Held(settings, in_children=trains)
+    app.held = held = Held(settings, in_children=trains)
     common = {"bind": True, "max_retries": None, "Request": f"{__name__}:{DiscreetRequest.__name__}"}
     for name in QUEUES:
         app.task(
@@ -111,8 +111,7 @@ def make_app(settings: Settings, *, trains: bool = False) -> Celery:
             name=name,
             throws=(RejectedInput, ModelFailure),
             resultrepr_maxsize=0,
-            **common,
-            **(trainer.task_options(settings.training.time_limit) if name == RETRAIN else {}),
+            **(common | (_run_options(settings) if name == RETRAIN else {})),
         )
     for name, chore in CHORES.items():
         app.task(_chore_task(held, settings, chore), name=name, ignore_result=True, **common)
@@ -182,7 +181,30 @@ class DiscreetRequest(Request):  # type: ignore[misc] # Celery has no types
         super().on_failure(exc_info, send_failed_event, return_ok)
 
 
-class _Held:
+class RunRequest(DiscreetRequest):
+    """A run as its trainer holds it, and counts: what the child that does it counts is gone with the child."""
+
+    def send_event(self, event: str, **fields: Any) -> None:
+        # Of a success a request hears nothing else: Celery makes `on_success` anew for each task.
+        if event == "task-succeeded":
+            metrics.RUNS.ended("succeeded")
+        super().send_event(event, **fields)
+
+    def on_failure(self, exc_info: ExceptionInfo, send_failed_event: bool = True, return_ok: bool = False) -> None:
+        error = exc_info.exception
+        if isinstance(error, Retry | WorkerLostError):
+            metrics.RUNS.ended("postponed")
+        elif not isinstance(error, Ignore):
+            metrics.RUNS.ended("rejected" if isinstance(error, RejectedInput) else "failed")
+        super().on_failure(exc_info, send_failed_event, return_ok)
+
+
+def _run_options(settings: Settings) -> dict[str, Any]:
+    options = trainer.task_options(settings.training.time_limit)
+    return {**options, "Request": f"{__name__}:{RunRequest.__name__}"}
+
+
+class Held:
     """A node's runtime: opened before it takes work, or `in_children` by each of its child processes at its task."""
 
     def __init__(self, settings: Settings, *, in_children: bool) -> None:
@@ -192,6 +214,11 @@ class _Held:
         self._runtime: Runtime | None = None
         # Children that are forked see what their parent writes. No lock: a child may be killed holding one.
         self._stopping = mmap.mmap(-1, 1)
+
+    @property
+    def runtime(self) -> Runtime | None:
+        """What this process has opened, if it has."""
+        return self._runtime
 
     @property
     def stopping(self) -> bool:
@@ -244,7 +271,7 @@ class _Held:
         return self._runtime
 
 
-def _job_task(held: _Held, settings: Settings, name: str) -> Callable[..., dict[str, Any]]:
+def _job_task(held: Held, settings: Settings, name: str) -> Callable[..., dict[str, Any]]:
     def run_job(task: Task, /, *args: Any, **payload: Any) -> dict[str, Any]:
         if args:
             # Refused as every other field that no request has, so that this too leaves a row.
@@ -275,7 +302,7 @@ def _delivery(task: Task) -> job.Delivery:
     return job.Delivery(redelivered=bool(task.request.delivery_info.get("redelivered")), queued=queued)
 
 
-def _chore_task(held: _Held, settings: Settings, chore: Chore) -> Callable[[Task], None]:
+def _chore_task(held: Held, settings: Settings, chore: Chore) -> Callable[[Task], None]:
     def run_chore(task: Task) -> None:
         try:
             chore(held.get(), task.app)

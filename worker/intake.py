@@ -17,7 +17,7 @@ from core.reading import GLANCE, READER
 from core.zero_shot import NO_ENCODERS
 from db import queries
 from db.session import transaction
-from worker import features
+from worker import features, metrics
 from worker.features import Pages
 from worker.runtime import Runtime
 
@@ -75,6 +75,7 @@ def take_in(
     with timed(seconds, "lookup"):
         stored = _stored(runtime, known, pages, reader)
     if stored is not None and not stored.missing:
+        metrics.PAGES.looked_up(found=len(stored.pages), missing=0)
         return Intake(stored.info, stored.pages, document, cached=True)
     if document is None:
         with timed(seconds, "fetch"):
@@ -99,6 +100,7 @@ def take_in(
         )
         queries.put_pages(connection, known, reader, found.pages)
     earlier = () if stored is None else stored.pages
+    metrics.PAGES.looked_up(found=len(earlier), missing=len(found.pages))
     in_order = tuple(sorted((*earlier, *found.pages), key=lambda page: page.number))
     return Intake(info, in_order, document, cached=False, pixels=pixels)
 
@@ -210,6 +212,7 @@ class _Desk:
         with timed(self._seconds, "lookup"), transaction(engine) as connection:
             pages = features.read(queries.get_features(connection, sha256, name, self._intake.numbers))
         missing = [page for page in self._intake.pages if page.number not in pages]
+        metrics.FEATURES.looked_up(found=len(pages), missing=len(missing))
         if missing:
             shown = [page for page in missing if not page.is_blank]
             new: Pages = dict.fromkeys((page.number for page in missing), None)

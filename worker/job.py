@@ -13,6 +13,7 @@ from core.contract import Wire
 from core.errors import IntakeError, ModelFailure, RejectedInput, TransientFailure
 from db import queries
 from db.session import REFUSED, UNAVAILABLE, transaction
+from worker import metrics
 from worker.runtime import Runtime
 
 RequestT = TypeVar("RequestT", bound=Wire)
@@ -104,6 +105,7 @@ def _run(
         else:
             with transaction(runtime.engine) as connection:
                 queries.postpone_job(connection, task_id=task_id, error_code=error.code, error_message=error.message)
+            metrics.job_ended(kind.name, "postponed")
             log.warning("job postponed", task=kind.name, task_id=task_id, code=error.code, retries=retries)
             raise
     except (RejectedInput, ModelFailure) as error:
@@ -116,6 +118,7 @@ def _run(
         _end_without_result(runtime, kind, task_id, failure)
     else:
         if result is not None:
+            metrics.job_ended(kind.name, "succeeded", done.seconds, result)
             log.info("job ended", task=kind.name, task_id=task_id, state="succeeded", **done.seconds)
             return result
     return _as_it_ended(runtime, kind, task_id, request)
@@ -190,9 +193,11 @@ def _worn_out(error: TransientFailure) -> ModelFailure:
 def _end_without_result(runtime: Runtime, kind: Kind[Any], task_id: str, error: IntakeError) -> None:
     state: Literal["rejected", "failed"] = "rejected" if isinstance(error, RejectedInput) else "failed"
     with transaction(runtime.engine) as connection:
-        queries.finish_job(
+        mine = queries.finish_job(
             connection, task_id=task_id, state=state, error_code=error.code, error_message=error.message
         )
+    if mine:
+        metrics.job_ended(kind.name, state)
     log.info("job ended", task=kind.name, task_id=task_id, state=state, code=error.code)
 
 

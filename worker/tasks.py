@@ -35,7 +35,7 @@ from core.question import TODAY, Question
 from db import queries
 from db.queries import Job
 from db.session import transaction
-from worker import job, retrain
+from worker import job, metrics, retrain
 from worker.catalogue import Choice
 from worker.intake import Intake, encode, render, take_in, timed
 from worker.runtime import Runtime
@@ -105,6 +105,7 @@ def answer(runtime: Runtime, started: Job, request: AnswerRequest) -> job.Done:
     with timed(seconds, "lookup"), transaction(runtime.engine) as connection:
         answers = queries.get_answers(connection, sha256, intake.numbers, readers)
     missing = [text for text in readers if text not in answers]
+    metrics.ANSWERS.looked_up(found=len(answers), missing=len(missing))
     new = dict(zip(missing, _ask(runtime, intake, missing, choice, seconds), strict=True))
     answers |= new
     result = AnswerResult(

@@ -75,20 +75,26 @@ def worker(
     model = settings.model.model_copy(update={"device": pin(wanted)})
     settings = settings.model_copy(update={"model": model})
     from celery.utils.nodenames import host_format
+    from prometheus_client import REGISTRY
 
-    from worker import metrics
+    from worker import health, metrics
     from worker.app import make_app, mark_ready
     from worker.backlog import Backlogs
+    from worker.embedded import locate
 
+    settings = locate(settings)
     app = make_app(settings, trains=trains)
-    if not trains:
-        metrics.serve(settings, Backlogs(app))
     if ready_file is not None:
         mark_ready(app, ready_file)
     node = host_format(name or f"{queues.replace(',', '-')}@%h")
-    # Not by Celery's own command line, whose shell takes longer to import than all of ours.
-    serving = app.Worker(hostname=node, queues=queues, without_mingle=True, quiet=True)
-    serving.start()
+    own = [metrics.RUNS] if trains else [metrics.DeviceMemory()]
+    registry = metrics.own_registry() if trains else REGISTRY
+    with health.served(
+        settings, health.of_node(app, settings, trains=trains), Backlogs(app), *own, registry=registry
+    ):
+        # Not by Celery's own command line, whose shell takes longer to import than all of ours.
+        serving = app.Worker(hostname=node, queues=queues, without_mingle=True, quiet=True)
+        serving.start()
     raise typer.Exit(serving.exitcode or 0)
 
 
@@ -101,11 +107,16 @@ def beat(context: typer.Context) -> None:
     from worker.log import configure_log
 
     configure_log()
+    from worker import health, metrics
     from worker.app import make_app
-    from worker.schedule import run_beat
+    from worker.embedded import locate
+    from worker.schedule import LONGEST_PAUSE, run_beat
 
-    settings = Settings.load(context.obj)
-    run_beat(make_app(settings), settings)
+    settings = locate(Settings.load(context.obj))
+    pulse = health.Pulse(silent=LONGEST_PAUSE + health.SILENT)
+    registry = metrics.own_registry()
+    with health.served(settings, health.of_beat(pulse, settings), registry=registry):
+        run_beat(make_app(settings), settings, pulse.beat)
 
 
 @database.command()
