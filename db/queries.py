@@ -1490,3 +1490,58 @@ def redact_errors(connection: Connection, hashes: Collection[str]) -> list[str]:
         .returning(job.task_id)
     )
     return list(changed.scalars())
+
+
+# How it is doing, in figures
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewBacklog:
+    """Cases of one class set that a person should look at and nobody has: how many, and since when the oldest."""
+
+    count: int
+    oldest: datetime
+
+
+def review_backlogs(connection: Connection) -> dict[str | None, ReviewBacklog]:
+    """Class set → what waits for a person; None: documents that were classified by classes that came along.
+
+    Whoever corrects a document in a set has looked at all its cases in it, and whoever names the case at that one.
+    """
+    said, version, correction = models.Classification, models.ClassVersion, models.Correction
+    looked_at = exists().where(
+        correction.sha256 == said.sha256,
+        or_(correction.task_id == said.task_id, correction.class_set == version.class_set),
+    )
+    rows = connection.execute(
+        select(version.class_set, func.count(), func.min(said.created_at))
+        .select_from(said)
+        .outerjoin(version, version.id == said.class_version_id)
+        .where(said.status == "needs_review", ~looked_at)
+        .group_by(version.class_set)
+    )
+    return {class_set: ReviewBacklog(count, oldest) for class_set, count, oldest in rows}
+
+
+def count_ended(connection: Connection, lately: timedelta) -> list[tuple[str, JobState, int]]:
+    """(task, state, jobs) of those that ended lately."""
+    job = models.Job
+    rows = connection.execute(
+        select(job.task, job.state, func.count())
+        .where(job.finished_at >= func.now() - lately)
+        .group_by(job.task, job.state)
+        .order_by(job.task, job.state)
+    )
+    return [(task, state, count) for task, state, count in rows]
+
+
+def count_unfinished(connection: Connection) -> dict[JobState, int]:
+    """How many jobs have not ended, by state; found without those that have."""
+    job = models.Job
+    rows = connection.execute(
+        select(job.state, func.count())
+        .where(job.state.in_(_OPEN), job.state != "succeeded")
+        .group_by(job.state)
+        .order_by(job.state)
+    )
+    return dict(rows.all())

@@ -19,7 +19,12 @@ from core.contract import CLASSIFY, QUEUES, RETRAIN
 from core.contract.client import encryption_of
 from core.errors import ModelFailure, RejectedInput, TransientFailure
 from core.settings import Settings
-from worker import job, metrics, trainer
+from worker import (
+    job,
+    metrics,
+    roll_call,  # noqa: F401 - every node answers to it
+    trainer,
+)
 from worker.embedded import locate
 from worker.forgotten import is_forgotten
 from worker.reaper import REAP, reap

@@ -21,6 +21,7 @@ from worker.cli import (
     purge,
     retrain,
     serve,
+    status,
 )
 from worker.cli.output import errors
 from worker.log import configure_console
@@ -58,6 +59,7 @@ app.add_typer(models.app, name="models")
 purge.register(app)
 forget.register(app)
 doctor.register(app)
+status.register(app)
 
 
 def main() -> None:
