@@ -332,6 +332,14 @@ class Node(Section):
     )
 
 
+class Tracing(Section):
+    endpoint: str | None = Field(
+        default=None,
+        description="Where spans of tasks are sent by OTLP over HTTP, `http://collector:4318/v1/traces`; none: nowhere. "
+        "It takes `pip install 'docintake[tracing]'`.",
+    )
+
+
 class Settings(BaseSettings):
     """Everything that can be configured. Environment variables win over the file:
     `DOCINTAKE_BROKER__URL` is `broker.url`.
@@ -358,6 +366,7 @@ class Settings(BaseSettings):
     schedule: Schedule = Schedule()
     retention: Retention = Retention()
     node: Node = Node()
+    tracing: Tracing = Tracing()
 
     @property
     def checkpoints(self) -> Path:

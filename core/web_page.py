@@ -20,6 +20,8 @@ LEFT, RIGHT = 52, 18
 """Margins of a chart's plot."""
 Shown = Callable[[float | None], str]
 """A figure in words."""
+Scale = Callable[[float], float]
+"""A figure's place in a chart."""
 
 
 def page(title: str, head: str, sections: Iterable[str], foot: str) -> str:
@@ -138,7 +140,7 @@ def ticks(low: float, high: float, shown: Shown) -> list[float]:
     return ticks
 
 
-def scale(values: tuple[float, float], places: tuple[float, float]) -> Callable[[float], float]:
+def scale(values: tuple[float, float], places: tuple[float, float]) -> Scale:
     (low, high), (start, end) = values, places
     return lambda value: start + (end - start) * (value - low) / (high - low)
 
@@ -244,6 +246,8 @@ polyline.first { stroke: var(--accent); } polyline.second { stroke: var(--ink); 
 .mark.first { fill: var(--accent); } .mark.second { fill: var(--ink); }
 .right { fill: var(--accent); } .wrong { fill: var(--bad); } .frame { fill: none; stroke: var(--accent); }
 .bar { fill: var(--accent); fill-opacity: .6; } .mean { stroke: var(--ink); stroke-width: 2.5; }
+.review { fill: var(--accent); fill-opacity: .25; }
+polyline.thin { stroke-width: 1.3; } .mark.faint { fill-opacity: 0; }
 .count { fill: var(--soft); fill-opacity: .45; } .diagonal { stroke: var(--ink); stroke-dasharray: 4 4; }
 .track { stroke-width: 4; stroke-linecap: round; } .move { stroke-width: 2.5; }
 .move.good, .hollow.good { stroke: var(--good); } .move.bad, .hollow.bad { stroke: var(--bad); }

@@ -304,7 +304,11 @@ def _delivery(task: Task) -> job.Delivery:
     queued = round(max(0.0, time.time() - sent_at), 6) if isinstance(sent_at, int | float) else None
     if queued is not None:
         metrics.QUEUED_SECONDS.labels(task.name).observe(queued)
-    return job.Delivery(redelivered=bool(task.request.delivery_info.get("redelivered")), queued=queued)
+    return job.Delivery(
+        redelivered=bool(task.request.delivery_info.get("redelivered")),
+        queued=queued,
+        trace=task.request.get("traceparent"),
+    )
 
 
 def _chore_task(held: Held, settings: Settings, chore: Chore) -> Callable[[Task], None]:

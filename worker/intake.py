@@ -17,7 +17,7 @@ from core.reading import GLANCE, READER
 from core.zero_shot import NO_ENCODERS
 from db import queries
 from db.session import transaction
-from worker import features, metrics
+from worker import features, log, metrics, tracing
 from worker.features import Pages
 from worker.runtime import Runtime
 
@@ -57,7 +57,8 @@ def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     """Add the time that the block takes to `seconds[stage]`."""
     start = time.perf_counter()
     try:
-        yield
+        with tracing.span(stage):
+            yield
     finally:
         seconds[stage] = round(seconds.get(stage, 0) + time.perf_counter() - start, 6)
 
@@ -72,6 +73,8 @@ def take_in(
     """
     reader = READER if read else GLANCE
     known, document = _identify(runtime, reference, seconds)
+    log.name_document(known)
+    tracing.name_document(known)
     with timed(seconds, "lookup"):
         stored = _stored(runtime, known, pages, reader)
     if stored is not None and not stored.missing:

@@ -13,7 +13,8 @@ from core.contract import Wire
 from core.errors import IntakeError, ModelFailure, RejectedInput, TransientFailure
 from db import queries
 from db.session import REFUSED, UNAVAILABLE, transaction
-from worker import metrics
+from worker import metrics, tracing
+from worker.log import about_task
 from worker.runtime import Runtime
 
 RequestT = TypeVar("RequestT", bound=Wire)
@@ -49,12 +50,14 @@ class Kind(Generic[RequestT]):
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """How a job's message came: how often it was sent again after transient failures; whether some node had it in its
-    hands before, and may have died of it; and the seconds since it was first sent, where its sender says.
+    hands before, and may have died of it; and the seconds since it was first sent, where its sender says. `trace` is
+    its sender's place in a trace, if it has one.
     """
 
     retries: int = 0
     redelivered: bool = False
     queued: float | None = None
+    trace: str | None = None
 
 
 def run(
@@ -69,7 +72,11 @@ def run(
     Raises, after persisting it: RejectedInput; ModelFailure; TransientFailure, where the job is to be run again,
     which its row counts. A database that is away is waited for without end, since nothing can be ended without it.
     """
-    with _in_turn(runtime, task_id) if delivery.redelivered and not kind.is_divided else nullcontext():
+    with (
+        tracing.task(kind.name, task_id, delivery.trace, delivery.queued) as trace_id,
+        about_task(task_id, trace_id),
+        _in_turn(runtime, task_id) if delivery.redelivered and not kind.is_divided else nullcontext(),
+    ):
         return _run(runtime, kind, task_id, payload, delivery)
 
 
@@ -93,7 +100,7 @@ def _run(
             raise fault
         _refuse_poison(runtime, kind, job)
         done = kind.work(runtime, job, request)
-        with transaction(runtime.engine) as connection:
+        with tracing.span("commit"), transaction(runtime.engine) as connection:
             # The same task may have been delivered twice, and the other delivery have ended first.
             seconds = done.seconds if delivery.queued is None else {"queued": delivery.queued, **done.seconds}
             mine = queries.finish_job(connection, task_id=task_id, state="succeeded", seconds=seconds)
@@ -106,12 +113,12 @@ def _run(
             with transaction(runtime.engine) as connection:
                 queries.postpone_job(connection, task_id=task_id, error_code=error.code, error_message=error.message)
             metrics.job_ended(kind.name, "postponed")
-            log.warning("job postponed", task=kind.name, task_id=task_id, code=error.code, retries=retries)
+            log.warning("job postponed", task=kind.name, code=error.code, retries=retries)
             raise
     except (RejectedInput, ModelFailure) as error:
         _end_without_result(runtime, kind, task_id, error)
     except Exception as error:
-        log.exception("job raised what nobody expected", task=kind.name, task_id=task_id)
+        log.exception("job raised what nobody expected", task=kind.name)
         failure = ModelFailure(
             "unexpected", f"{type(error).__name__} in {kind.name}; the log of {runtime.node} has more"
         )
@@ -119,7 +126,7 @@ def _run(
     else:
         if result is not None:
             metrics.job_ended(kind.name, "succeeded", done.seconds, result)
-            log.info("job ended", task=kind.name, task_id=task_id, state="succeeded", **done.seconds)
+            log.info("job ended", task=kind.name, state="succeeded", **done.seconds)
             return result
     return _as_it_ended(runtime, kind, task_id, request)
 
@@ -198,7 +205,7 @@ def _end_without_result(runtime: Runtime, kind: Kind[Any], task_id: str, error: 
         )
     if mine:
         metrics.job_ended(kind.name, state)
-    log.info("job ended", task=kind.name, task_id=task_id, state=state, code=error.code)
+    log.info("job ended", task=kind.name, state=state, code=error.code)
 
 
 def _as_it_ended(runtime: Runtime, kind: Kind[RequestT], task_id: str, request: RequestT | None) -> Wire:

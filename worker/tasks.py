@@ -1,6 +1,7 @@
 """What each task does: a valid request in, a result and how to store it out. All else stands around it, in `job`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any, Final
 
@@ -35,7 +36,7 @@ from core.question import TODAY, Question
 from db import queries
 from db.queries import Job
 from db.session import transaction
-from worker import job, metrics, retrain
+from worker import job, metrics, retrain, tracing
 from worker.catalogue import Choice
 from worker.intake import Intake, encode, render, take_in, timed
 from worker.runtime import Runtime
@@ -239,9 +240,9 @@ def _document_type(runtime: Runtime, intake: Intake, choice: Choice | None) -> D
 def _outcomes(
     runtime: Runtime, task_id: str, request: ClassifyManyRequest, started: Job | None = None
 ) -> ClassifyManyResult:
-    delivery = job.Delivery()
+    delivery = job.Delivery(trace=tracing.place())
     if started is not None:
-        delivery = job.Delivery(started.retries, redelivered=started.attempts > started.retries + 1)
+        delivery = replace(delivery, retries=started.retries, redelivered=started.attempts > started.retries + 1)
     options = request.model_dump(mode="json", exclude={"documents"}, exclude_defaults=True)
 
     def one(index: int) -> Outcome:

@@ -1,6 +1,7 @@
-"""What a real node, a trainer and a beat tell of themselves on their ports."""
+"""What a real node, a trainer and a beat tell of themselves: on their ports, in the node's log, and in traces."""
 
 import json
+import os
 import socket
 import uuid
 from collections.abc import Callable, Iterator
@@ -11,14 +12,16 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
+from collector import Spans, collected
 from node import PATIENCE, Node, Process, disconnect, wait_until
+from opentelemetry.sdk.trace import TracerProvider
 from printed import pdf
 from pydantic import SecretStr
 from serving import fake_office
 from sqlalchemy import Engine, text
 
 from core.contract import QUEUES, RETRAIN, IntakeClient
-from core.settings import Settings
+from core.settings import Settings, Tracing
 from worker import health
 from worker.app import make_app
 
@@ -28,8 +31,12 @@ PREFIX = f"{uuid.uuid4().hex}:"
 class Office:
     """A node, a trainer and a beat, by the ports that they tell of themselves on."""
 
-    def __init__(self, settings: Settings, folder: Path, database: Engine, ports: dict[str, int]) -> None:
+    def __init__(
+        self, settings: Settings, folder: Path, database: Engine, ports: dict[str, int], spans: Spans
+    ) -> None:
+        self.spans = spans
         self.folder = folder
+        self.node: Node
         self.database = database
         self._ports = ports
         assert settings.broker.url
@@ -59,18 +66,22 @@ def office(
     redis_url: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Office]:
+    # Or spans would be sent every five seconds.
+    os.environ["OTEL_BSP_SCHEDULE_DELAY"] = "100"
     folder = tmp_path_factory.mktemp("office")
     ports = dict(zip(("node", "trainer", "beat"), _free_ports(3), strict=True))
     with ExitStack() as running:
         url = running.enter_context(fresh_database())
         settings, database = running.enter_context(fake_office(url, redis_url, PREFIX, folder))
-        office = Office(settings, folder, database, ports)
+        spans = running.enter_context(collected())
+        office = Office(settings, folder, database, ports, spans)
+        tracing = Tracing(endpoint=spans.url)
 
         def at_port(who: str) -> Settings:
             node = settings.node.model_copy(update={"metrics_port": ports[who]})
-            return settings.model_copy(update={"node": node})
+            return settings.model_copy(update={"node": node, "tracing": tracing})
 
-        running.enter_context(Node(at_port("node"), folder, "node"))
+        office.node = running.enter_context(Node(at_port("node"), folder, "node"))
         running.enter_context(Node(at_port("trainer"), folder, "trainer", queues="retrain"))
         running.enter_context(Process(at_port("beat"), folder, "beat", ["beat"]))
         running.callback(disconnect, office.client)
@@ -116,6 +127,46 @@ def test_a_node_counts_what_it_did_and_what_it_knew_already(office: Office) -> N
     ):
         assert line in told
     assert "secret project" not in "\n".join(told)
+
+
+def test_a_task_is_traced_from_its_sender_to_its_commit_and_nothing_private_is_told(office: Office) -> None:
+    path = office.folder / f"Tenochtitlan-{uuid.uuid4().hex}.pdf"
+    path.write_bytes(pdf(["receipt", "a receipt", "Quetzalcoatl", path.stem]))
+    with TracerProvider(shutdown_on_exit=False).get_tracer("back office").start_as_current_span("a case") as case:
+        handle = office.client.classify(path.as_uri(), metadata={"case": "Popocatepetl"})
+    result = handle.get(PATIENCE)
+    trace_id = f"{case.get_span_context().trace_id:032x}"
+    wait_until(lambda: any(span["name"] == "docintake.classify" for span in office.spans.of(trace_id)), "its spans")
+    spans = {span["name"]: span for span in office.spans.of(trace_id)}
+    whole = spans["docintake.classify"]
+    assert {"queued", "classes", "fetch", "lookup", "read", "encode", "decide", "store", "commit"} <= spans.keys()
+    assert whole["parent"] == f"{case.get_span_context().span_id:016x}"
+    assert all(span["parent"] == whole["id"] for name, span in spans.items() if name != "docintake.classify")
+    assert whole["attributes"] == {
+        "docintake.task_id": handle.id,
+        "docintake.document_id": result.document.document_id,
+    }
+    assert spans["queued"]["start"] == whole["start"]
+    assert whole["end"] >= spans["commit"]["end"]
+    told = json.dumps(office.spans.of(trace_id))
+    assert not [secret for secret in ("Tenochtitlan", "Quetzalcoatl", "Popocatepetl") if secret in told]
+    (line,) = [line for line in office.node.lines("job ended") if line["task_id"] == handle.id]
+    assert (line["document_id"], line["trace_id"]) == (result.document.document_id, trace_id)
+
+
+def test_a_trace_of_what_was_refused_says_its_code_alone(office: Office) -> None:
+    handle = office.client.classify("file:///srv/Tenochtitlan.pdf")
+    wait_until(handle.ready, "the refusal")
+
+    def spans() -> list[dict[str, Any]]:
+        return [span for span in office.spans.all() if span["attributes"].get("docintake.task_id") == handle.id]
+
+    wait_until(spans, "its span")
+    (span,) = spans()
+    assert span["status"] == "not_allowed"
+    assert "Tenochtitlan" not in json.dumps(office.spans.of(span["trace"]))
+    (line,) = [line for line in office.node.lines("job ended") if line["task_id"] == handle.id]
+    assert "document_id" not in line
 
 
 def test_a_trainer_counts_its_runs(office: Office) -> None:

@@ -19,6 +19,7 @@ from worker.cli import (
     jobs,
     models,
     purge,
+    report,
     retrain,
     serve,
     status,
@@ -60,6 +61,7 @@ purge.register(app)
 forget.register(app)
 doctor.register(app)
 status.register(app)
+report.register(app)
 
 
 def main() -> None:

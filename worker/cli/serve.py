@@ -1,7 +1,7 @@
 """`docintake up`, `worker`, `beat`, `db`, `schema`: the processes that serve, and what they need."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,7 +77,7 @@ def worker(
     from celery.utils.nodenames import host_format
     from prometheus_client import REGISTRY
 
-    from worker import health, metrics
+    from worker import health, metrics, tracing
     from worker.app import make_app, mark_ready
     from worker.backlog import Backlogs
     from worker.embedded import locate
@@ -89,8 +89,11 @@ def worker(
     node = host_format(name or f"{queues.replace(',', '-')}@%h")
     own = [metrics.RUNS] if trains else [metrics.DeviceMemory()]
     registry = metrics.own_registry() if trains else REGISTRY
-    with health.served(
-        settings, health.of_node(app, settings, trains=trains), Backlogs(app), *own, registry=registry
+    checks = health.of_node(app, settings, trains=trains)
+    with (
+        health.served(settings, checks, Backlogs(app), *own, registry=registry),
+        # A trainer's children would not live to send theirs.
+        nullcontext() if trains else tracing.traced(settings, node),
     ):
         # Not by Celery's own command line, whose shell takes longer to import than all of ours.
         serving = app.Worker(hostname=node, queues=queues, without_mingle=True, quiet=True)
