@@ -335,8 +335,8 @@ class Node(Section):
 class Tracing(Section):
     endpoint: str | None = Field(
         default=None,
-        description="Where spans of tasks are sent by OTLP over HTTP, `http://collector:4318/v1/traces`; none: nowhere. "
-        "It takes `pip install 'docintake[tracing]'`.",
+        description="Where spans of tasks are sent, by OTLP over HTTP: `http://collector:4318/v1/traces`; none: "
+        "nowhere. It takes `pip install 'docintake[tracing]'`.",
     )
 
 

@@ -13,9 +13,11 @@ from worker import tracing
 
 def test_where_nobody_traces_nothing_of_opentelemetry_is_imported() -> None:
     script = (
-        "import sys\nfrom core.contract import client\nfrom core.settings import Settings\nfrom worker import tracing\n"
-        "with tracing.traced(Settings(), 'node'), tracing.task('t', '1', None, 0.1) as trace_id, tracing.span('read'):\n"
-        "    tracing.name_document('d')\n    assert (trace_id, tracing.place(), client._trace()) == (None, None, {})\n"
+        "import sys\nfrom core.contract import client\nfrom core.settings import Settings\n"
+        "from worker import tracing\n"
+        "with tracing.traced(Settings(), 'node'), tracing.task('t', '1', None, 0.1) as trace_id:\n"
+        "    with tracing.span('read'):\n        tracing.name_document('d')\n"
+        "    assert (trace_id, tracing.place(), client._trace()) == (None, None, {})\n"
         "assert not [name for name in sys.modules if name.startswith('opentelemetry')]\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
