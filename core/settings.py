@@ -102,7 +102,7 @@ class Documents(Section):
         default=(),
         description="Networks beside the public Internet that hosts named in `roots` may stand in: `10.0.0.0/8`.",
     )
-    max_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
+    max_bytes: int = Field(default=64 * 1024 * 1024, gt=0, description="Of one document.")
     max_pixels: int = Field(default=120_000_000, gt=0, description="Of one page, as decoded.")
     max_pages: int = Field(default=2000, gt=0, description="Pages that a document may have in all.")
     max_pages_read: int = Field(default=50, gt=0, description="Pages that one request may have read.")

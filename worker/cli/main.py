@@ -22,6 +22,7 @@ from worker.cli import (
     report,
     retrain,
     serve,
+    settings,
     status,
 )
 from worker.cli.output import errors
@@ -62,6 +63,7 @@ forget.register(app)
 doctor.register(app)
 status.register(app)
 report.register(app)
+settings.register(app)
 
 
 def main() -> None:

@@ -166,17 +166,17 @@ def _patient(context: typer.Context) -> "Iterator[Engine]":
 
 def schema(
     name: Annotated[str | None, typer.Argument(help="One model, such as ClassifyRequest; else all.")] = None,
+    *,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/contract.md in place of that.")] = False,
 ) -> None:
     """Print the contract's JSON Schemas."""
-    from core import contract
     from core.errors import RejectedInput
+    from worker.reference import MODELS, contract_page
 
-    models = {
-        model.__name__: model
-        for model in (getattr(contract, attribute) for attribute in contract.__all__)
-        if isinstance(model, type) and issubclass(model, contract.Wire) and model is not contract.Wire
-    }
-    if name is not None and name not in models:
-        raise RejectedInput("unknown_model", f"there is no model {name!r}; there are {', '.join(models)}")
-    schemas = {key: model.model_json_schema() for key, model in models.items()}
+    if markdown:
+        typer.echo(contract_page(), nl=False)
+        return
+    if name is not None and name not in MODELS:
+        raise RejectedInput("unknown_model", f"there is no model {name!r}; there are {', '.join(MODELS)}")
+    schemas = {key: model.model_json_schema() for key, model in MODELS.items()}
     print_json(schemas if name is None else schemas[name])
