@@ -163,17 +163,17 @@ def of_node(app: "Celery", settings: Settings, *, trains: bool = False) -> Healt
 
     own = [] if trains else [Probe("model", model)]
     device_probes = [] if trains else [Probe("device", device)]
-    servers = _servers(settings)
+    broker = _broker(settings)
     return Health(
-        ready=(*own, Probe("work", work), *servers),
-        live=(*device_probes, Probe("loop", lambda: _heard(pulse, servers[0]))),
+        ready=(*own, Probe("work", work), broker, _database(settings)),
+        live=(*device_probes, Probe("loop", lambda: _heard(pulse, broker))),
     )
 
 
 def of_beat(pulse: Pulse, settings: Settings) -> Health:
-    """The health of a beat that beats this pulse."""
-    servers = _servers(settings)
-    return Health(ready=servers, live=(Probe("loop", lambda: _heard(pulse, servers[0])),))
+    """The health of a beat that beats this pulse. It needs no database."""
+    broker = _broker(settings)
+    return Health(ready=(broker,), live=(Probe("loop", lambda: _heard(pulse, broker)),))
 
 
 def _heard(pulse: Pulse, broker: Probe) -> str:
@@ -185,15 +185,14 @@ def _heard(pulse: Pulse, broker: Probe) -> str:
     raise ModelFailure("loop_stuck", "its loop stands still: start this process again; its log may say why")
 
 
-def _servers(settings: Settings) -> tuple[Probe, Probe]:
-    if settings.broker.url is None or settings.database.url is None:
-        raise ValueError("settings have no URLs: locate(settings) fills them in")
+def _broker(settings: Settings) -> Probe:
+    if settings.broker.url is None:
+        raise ValueError("settings.broker.url is not set: locate(settings) fills it in")
     client = redis.Redis.from_url(
         settings.broker.url.get_secret_value(), socket_connect_timeout=PATIENCE, socket_timeout=PATIENCE
     )
-    engine = make_engine(settings.database.url.get_secret_value(), statement_timeout=PATIENCE, pool_size=1)
 
-    def broker() -> str:
+    def look() -> str:
         try:
             client.ping()
         except redis.RedisError as error:
@@ -202,12 +201,20 @@ def _servers(settings: Settings) -> tuple[Probe, Probe]:
             ) from error
         return "answers"
 
-    def database() -> str:
+    return Probe("broker", look)
+
+
+def _database(settings: Settings) -> Probe:
+    if settings.database.url is None:
+        raise ValueError("settings.database.url is not set: locate(settings) fills it in")
+    engine = make_engine(settings.database.url.get_secret_value(), statement_timeout=PATIENCE, pool_size=1)
+
+    def look() -> str:
         with transaction(engine) as connection:
             queries.ping(connection)
         return "answers"
 
-    return Probe("broker", broker), Probe("database", database)
+    return Probe("database", look)
 
 
 class _Server(ThreadingMixIn, WSGIServer):
