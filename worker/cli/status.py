@@ -141,7 +141,7 @@ def _print_ledger(ledger: "Ledger") -> None:
     for states in ledger.lately.values():
         for state, count in states.items():
             ended[state] = ended.get(state, 0) + count
-    said = " · ".join(f"[{_STATES[state]}]{count:,} {state}[/]" for state, count in ended.items())
+    said = " · ".join(f"[{colour}]{ended[state]:,} {state}[/]" for state, colour in _STATES.items() if state in ended)
     console().print(f"[bold]Jobs[/]  last hour: {said or '[dim]none ended[/]'}")
     open_ = " · ".join(f"{count:,} {state}" for state, count in ledger.unfinished.items())
     console().print(f"      now open:  {open_ or '[dim]none[/]'}")
