@@ -102,7 +102,7 @@ class Documents(Section):
         default=(),
         description="Networks beside the public Internet that hosts named in `roots` may stand in: `10.0.0.0/8`.",
     )
-    max_bytes: int = Field(default=64 * 1024 * 1024, gt=0)
+    max_bytes: int = Field(default=64 * 1024 * 1024, gt=0, description="Of one document.")
     max_pixels: int = Field(default=120_000_000, gt=0, description="Of one page, as decoded.")
     max_pages: int = Field(default=2000, gt=0, description="Pages that a document may have in all.")
     max_pages_read: int = Field(default=50, gt=0, description="Pages that one request may have read.")
@@ -340,7 +340,21 @@ class Node(Section):
         default=None,
         ge=1,
         le=65535,
-        description="Port on 127.0.0.1 that figures for Prometheus are on, another one for each node; none: nowhere.",
+        description="Port of `/metrics` for Prometheus, `/ready` and `/live`, another one for each process of a "
+        "machine; none: nowhere.",
+    )
+    metrics_host: str = Field(
+        default="127.0.0.1",
+        description="Address that this port is on; in a container `0.0.0.0`. Figures name class sets and classes: "
+        "who is not to see them must not get there.",
+    )
+
+
+class Tracing(Section):
+    endpoint: str | None = Field(
+        default=None,
+        description="Where spans of tasks are sent, by OTLP over HTTP: `http://collector:4318/v1/traces`; none: "
+        "nowhere. It takes `pip install 'docintake[tracing]'`.",
     )
 
 
@@ -372,6 +386,7 @@ class Settings(BaseSettings):
     callbacks: Callbacks = Callbacks()
     reviewing: Reviewing = Reviewing()
     node: Node = Node()
+    tracing: Tracing = Tracing()
 
     @property
     def checkpoints(self) -> Path:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     DateTime,
+    Double,
     Integer,
     Row,
     Select,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     any_,
     bindparam,
     case,
+    cast,
     column,
     delete,
     exists,
@@ -1762,3 +1764,250 @@ def redact_errors(connection: Connection, hashes: Collection[str]) -> list[str]:
         .returning(job.task_id)
     )
     return list(changed.scalars())
+
+
+# How it is doing, in figures
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewBacklog:
+    """Cases of one class set that a person should look at and nobody has: how many, and since when the oldest."""
+
+    count: int
+    oldest: datetime
+
+
+def review_backlogs(connection: Connection) -> dict[str | None, ReviewBacklog]:
+    """Class set → what waits for a person; None: documents that were classified by classes that came along."""
+    rows = connection.execute(
+        select(_CASES.c.class_set, func.count(), func.min(_CASES.c.waiting_since)).group_by(_CASES.c.class_set)
+    )
+    return {class_set: ReviewBacklog(count, oldest) for class_set, count, oldest in rows}
+
+
+def count_ended(connection: Connection, lately: timedelta) -> list[tuple[str, JobState, int]]:
+    """(task, state, jobs) of those that ended lately."""
+    job = models.Job
+    rows = connection.execute(
+        select(job.task, job.state, func.count())
+        .where(job.finished_at >= func.now() - lately)
+        .group_by(job.task, job.state)
+        .order_by(job.task, job.state)
+    )
+    return [(task, state, count) for task, state, count in rows]
+
+
+def count_unfinished(connection: Connection) -> dict[JobState, int]:
+    """How many jobs have not ended, by state; found without those that have."""
+    job = models.Job
+    rows = connection.execute(
+        select(job.state, func.count())
+        .where(job.state.in_(_OPEN), job.state != "succeeded")
+        .group_by(job.state)
+        .order_by(job.state)
+    )
+    return dict(rows.all())
+
+
+CONFIDENCE_STEPS: Final = 20
+"""Equal steps from 0 to 1 that confidences are counted in."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifiedGroup:
+    """Documents that were classified in one period, with one outcome; `step` of CONFIDENCE_STEPS, from 0."""
+
+    period: datetime
+    prediction: str | None
+    status: str
+    step: int
+    count: int
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectedGroup:
+    """Documents that a person has labelled, by how sure the classification was and whether it was wrong."""
+
+    step: int
+    is_wrong: bool
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobGroup:
+    """Jobs of a kind that ended in one period in one state."""
+
+    period: datetime
+    task: str
+    state: JobState
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long messages waited in one period whose senders said when they sent them: percentiles in seconds."""
+
+    period: datetime
+    count: int
+    p50: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True)
+class StageSeconds:
+    """What one stage of a kind of task took, in how many jobs: seconds in all, and percentiles."""
+
+    task: str
+    stage: str
+    count: int
+    total: float
+    p50: float
+    p95: float
+
+
+def classified_groups(connection: Connection, class_set: str, since: datetime, period: str) -> list[ClassifiedGroup]:
+    """What a class set said since then, by `day` or `week` (UTC), prediction, status and confidence."""
+    said = models.Classification
+    groups = (_period(said.created_at, period), said.prediction, said.status, _step(said.confidence))
+    rows = connection.execute(
+        select(*groups, func.count(), func.avg(said.confidence))
+        .where(said.class_version_id.in_(_versions_of(class_set)), said.created_at >= since)
+        .group_by(*groups)
+        .order_by(groups[0])
+    )
+    return [ClassifiedGroup(*row) for row in rows]
+
+
+def review_reasons(connection: Connection, class_set: str, since: datetime) -> dict[str, int]:
+    """Reason → cases of a class set that it sent to a person since then, the most frequent first."""
+    said = models.Classification
+    reason = func.unnest(said.reasons).label("reason")
+    rows = connection.execute(
+        select(reason, func.count())
+        .where(
+            said.class_version_id.in_(_versions_of(class_set)),
+            said.created_at >= since,
+            said.status == "needs_review",
+        )
+        .group_by(reason)
+        .order_by(func.count().desc(), reason)
+    )
+    return dict(rows.all())
+
+
+def corrected_groups(connection: Connection, class_set: str, since: datetime) -> list[CorrectedGroup]:
+    """Of the documents that were labelled in a class set since then, by the newest label of each: how sure the
+    classification was that it is about, and whether it was wrong. That is the one it names, else the newest of the
+    document in this set; a document that was never classified in it is left out.
+    """
+    said, correction = models.Classification, models.Correction
+    newest = (
+        select(correction.sha256, correction.label, correction.task_id)
+        .where(correction.class_set == class_set, correction.created_at >= since)
+        .ext(distinct_on(correction.sha256))
+        .order_by(correction.sha256, correction.id.desc())
+        .cte("newest")
+    )
+    judged = (
+        select(said.prediction, said.confidence)
+        .where(
+            said.sha256 == newest.c.sha256,
+            or_(said.task_id == newest.c.task_id, newest.c.task_id.is_(None)),
+            said.class_version_id.in_(_versions_of(class_set)),
+        )
+        .order_by(said.created_at.desc())
+        .limit(1)
+        .lateral("judged")
+    )
+    groups = (_step(judged.c.confidence), judged.c.prediction.is_distinct_from(newest.c.label))
+    rows = connection.execute(
+        select(*groups, func.count()).select_from(newest).join(judged, true()).group_by(*groups).order_by(*groups)
+    )
+    return [CorrectedGroup(*row) for row in rows]
+
+
+def job_groups(connection: Connection, since: datetime, period: str) -> list[JobGroup]:
+    """Jobs that ended since then, by `day` or `week` (UTC), kind and state."""
+    job = models.Job
+    groups = (_period(job.finished_at, period), job.task, job.state)
+    rows = connection.execute(
+        select(*groups, func.count()).where(job.finished_at >= since).group_by(*groups).order_by(*groups)
+    )
+    return [JobGroup(*row) for row in rows]
+
+
+def waits(connection: Connection, since: datetime, period: str) -> list[Waits]:
+    """How long messages waited whose jobs succeeded since then, by `day` or `week` (UTC)."""
+    job = models.Job
+    queued, moment = job.seconds["queued"].as_float(), _period(job.finished_at, period)
+    rows = connection.execute(
+        select(
+            moment.label("period"),
+            func.count(queued).label("count"),
+            _percentile(0.5, queued).label("p50"),
+            _percentile(0.95, queued).label("p95"),
+            _percentile(0.99, queued).label("p99"),
+        )
+        .where(job.finished_at >= since, job.seconds.has_key("queued"))
+        .group_by(moment)
+        .order_by(moment)
+    )
+    return [Waits(**row._mapping) for row in rows]
+
+
+def stage_seconds(connection: Connection, since: datetime, newest: int) -> list[StageSeconds]:
+    """What stages took in the `newest` jobs that succeeded since then, waiting left out; the costliest first."""
+    job = models.Job
+    looked_at = (
+        select(job.task, job.seconds)
+        .where(job.finished_at >= since, job.state == "succeeded", job.seconds.is_not(None))
+        .order_by(job.finished_at.desc())
+        .limit(newest)
+        .cte("looked_at")
+    )
+    stage = func.jsonb_each_text(looked_at.c.seconds).table_valued("key", "value").lateral("stage")
+    seconds = cast(stage.c.value, Double)
+    rows = connection.execute(
+        select(
+            looked_at.c.task,
+            stage.c.key,
+            func.count(),
+            func.sum(seconds),
+            *(_percentile(share, seconds) for share in (0.5, 0.95)),
+        )
+        .select_from(looked_at)
+        .join(stage, stage.c.key != "queued")
+        .group_by(looked_at.c.task, stage.c.key)
+        .order_by(func.sum(seconds).desc())
+    )
+    return [StageSeconds(*row) for row in rows]
+
+
+def error_codes(connection: Connection, since: datetime) -> list[tuple[JobState, str, int]]:
+    """(state, code, jobs) of those that ended without a result since then, the most frequent first."""
+    job = models.Job
+    rows = connection.execute(
+        select(job.state, job.error_code, func.count())
+        .where(job.finished_at >= since, job.state.in_(["rejected", "failed"]), job.state != "succeeded")
+        .group_by(job.state, job.error_code)
+        .order_by(func.count().desc(), job.error_code)
+    )
+    return [(state, code or "", count) for state, code, count in rows]
+
+
+def _versions_of(class_set: str) -> Select[Any]:
+    return select(models.ClassVersion.id).where(models.ClassVersion.class_set == class_set)
+
+
+def _period(moment: Any, period: str) -> ColumnElement[datetime]:
+    return func.date_trunc(period, moment, "UTC")
+
+
+def _step(confidence: Any) -> ColumnElement[int]:
+    return func.least(func.floor(confidence * CONFIDENCE_STEPS), CONFIDENCE_STEPS - 1).cast(Integer)
+
+
+def _percentile(share: float, value: Any) -> ColumnElement[float]:
+    return func.percentile_cont(share).within_group(value)

@@ -12,14 +12,20 @@ import structlog
 from billiard.einfo import ExceptionInfo
 from celery import Celery, Task, signals
 from celery.bootsteps import StartStopStep
-from celery.exceptions import Reject, TimeLimitExceeded, WorkerLostError
+from celery.exceptions import Ignore, Reject, Retry, TimeLimitExceeded, WorkerLostError
 from celery.worker.request import Request
 
 from core.contract import CLASSIFY, QUEUES, RETRAIN
 from core.contract.client import encryption_of
 from core.errors import ModelFailure, RejectedInput, TransientFailure
 from core.settings import Settings
-from worker import callback, job, metrics, trainer
+from worker import (
+    callback,
+    job,
+    metrics,
+    roll_call,  # noqa: F401 - every node answers to it
+    trainer,
+)
 from worker.embedded import locate
 from worker.forgotten import is_forgotten
 from worker.reaper import REAP, reap
@@ -52,7 +58,7 @@ def make_app(settings: Settings, *, trains: bool = False) -> Celery:
     """The app of one set of settings. Callers may have several at a time.
 
     A node of it loads its model before it takes work, and works in threads; one that `trains` does both in child
-    processes, when there is something to do.
+    processes, when there is something to do. What the node holds is the app's `held`.
     """
     settings = locate(settings)
     if settings.broker.url is None:
@@ -105,7 +111,7 @@ def make_app(settings: Settings, *, trains: bool = False) -> Celery:
         app.conf.update(trainer.NODE)
     # What Celery would tell of a task's arguments and result in its headers and events, where monitors show it.
     app.amqp.argsrepr_maxsize = app.amqp.kwargsrepr_maxsize = 0
-    held = _Held(settings, in_children=trains)
+    app.held = held = Held(settings, in_children=trains)
     common = {"bind": True, "max_retries": None, "Request": f"{__name__}:{DiscreetRequest.__name__}"}
     for name in QUEUES:
         app.task(
@@ -114,8 +120,7 @@ def make_app(settings: Settings, *, trains: bool = False) -> Celery:
             throws=(RejectedInput, ModelFailure),
             resultrepr_maxsize=0,
             track_started=name == RETRAIN,
-            **common,
-            **(trainer.task_options(settings.training.time_limit) if name == RETRAIN else {}),
+            **(common | (_run_options(settings) if name == RETRAIN else {})),
         )
     for name, chore in CHORES.items():
         app.task(_chore_task(held, settings, chore), name=name, ignore_result=True, **common)
@@ -211,7 +216,30 @@ class DiscreetRequest(Request):  # type: ignore[misc] # Celery has no types
         super().on_failure(exc_info, send_failed_event, return_ok)
 
 
-class _Held:
+class RunRequest(DiscreetRequest):
+    """A run as its trainer holds it, and counts: what the child that does it counts is gone with the child."""
+
+    def send_event(self, event: str, **fields: Any) -> None:
+        # Of a success a request hears nothing else: Celery makes `on_success` anew for each task.
+        if event == "task-succeeded":
+            metrics.RUNS.ended("succeeded")
+        super().send_event(event, **fields)
+
+    def on_failure(self, exc_info: ExceptionInfo, send_failed_event: bool = True, return_ok: bool = False) -> None:
+        error = exc_info.exception
+        if isinstance(error, Retry | WorkerLostError):
+            metrics.RUNS.ended("postponed")
+        elif not isinstance(error, Ignore):
+            metrics.RUNS.ended("rejected" if isinstance(error, RejectedInput) else "failed")
+        super().on_failure(exc_info, send_failed_event, return_ok)
+
+
+def _run_options(settings: Settings) -> dict[str, Any]:
+    options = trainer.task_options(settings.training.time_limit)
+    return {**options, "Request": f"{__name__}:{RunRequest.__name__}"}
+
+
+class Held:
     """A node's runtime: opened before it takes work, or `in_children` by each of its child processes at its task."""
 
     def __init__(self, settings: Settings, *, in_children: bool) -> None:
@@ -221,6 +249,11 @@ class _Held:
         self._runtime: Runtime | None = None
         # Children that are forked see what their parent writes. No lock: a child may be killed holding one.
         self._stopping = mmap.mmap(-1, 1)
+
+    @property
+    def runtime(self) -> Runtime | None:
+        """What this process has opened, if it has."""
+        return self._runtime
 
     @property
     def stopping(self) -> bool:
@@ -273,7 +306,7 @@ class _Held:
         return self._runtime
 
 
-def _job_task(held: _Held, settings: Settings, name: str) -> Callable[..., dict[str, Any]]:
+def _job_task(held: Held, settings: Settings, name: str) -> Callable[..., dict[str, Any]]:
     def run_job(task: Task, /, *args: Any, **payload: Any) -> dict[str, Any]:
         if args:
             # Refused as every other field that no request has, so that this too leaves a row.
@@ -313,10 +346,14 @@ def _delivery(task: Task) -> job.Delivery:
     queued = round(max(0.0, time.time() - sent_at), 6) if isinstance(sent_at, int | float) else None
     if queued is not None:
         metrics.QUEUED_SECONDS.labels(task.name).observe(queued)
-    return job.Delivery(redelivered=bool(task.request.delivery_info.get("redelivered")), queued=queued)
+    return job.Delivery(
+        redelivered=bool(task.request.delivery_info.get("redelivered")),
+        queued=queued,
+        trace=task.request.get("traceparent"),
+    )
 
 
-def _chore_task(held: _Held, settings: Settings, chore: Chore) -> Callable[[Task], None]:
+def _chore_task(held: Held, settings: Settings, chore: Chore) -> Callable[[Task], None]:
     def run_chore(task: Task) -> None:
         try:
             chore(held.get(), task.app)

@@ -50,7 +50,7 @@ def _look(channel: object, queue: str) -> Backlog:
     for head in heads:
         messages[_NAMES.get(head.priority, str(head.priority))] += head.messages
     # Its sender's clock may be ahead.
-    return Backlog(queue, messages, max(0.0, time.time() - min(sent)) if sent else None)
+    return Backlog(queue, dict(messages), max(0.0, time.time() - min(sent)) if sent else None)
 
 
 class Backlogs(Collector):

@@ -85,6 +85,7 @@ class Batcher:
         self._rooms: dict[int, _Room] = {}
         self._now_served = 0.0
         self._in_hand: Sequence[_Item] = ()
+        self._since: float | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._serve, name="device", daemon=True)
         self._thread.start()
@@ -92,6 +93,12 @@ class Batcher:
     @property
     def alive(self) -> bool:
         return self._thread.is_alive()
+
+    @property
+    def busy_for(self) -> float:
+        """Seconds that what is on the device has been there; 0: nothing is."""
+        since = self._since
+        return 0.0 if since is None else monotonic() - since
 
     def submit(
         self,
@@ -223,8 +230,9 @@ class Batcher:
             if len(items) > 1 and weight > self._room(key):
                 parts += _halves(items)
                 continue
-            start = monotonic()
+            start = self._since = monotonic()
             outcome = _run(key[0], items)
+            self._since = None
             seconds = monotonic() - start
             queue.served += seconds
             queue.figures.items.observe(len(items))

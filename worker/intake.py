@@ -20,7 +20,7 @@ from core.settings import Documents
 from core.zero_shot import NO_ENCODERS
 from db import queries
 from db.session import statement, transaction
-from worker import features
+from worker import features, log, metrics, tracing
 from worker.features import Pages
 from worker.runtime import Runtime
 
@@ -73,7 +73,8 @@ def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     """Add the time that the block takes to `seconds[stage]`."""
     start = time.perf_counter()
     try:
-        yield
+        with tracing.span(stage):
+            yield
     finally:
         seconds[stage] = round(seconds.get(stage, 0) + time.perf_counter() - start, 6)
 
@@ -129,6 +130,7 @@ def _take_in(
     with timed(seconds, "lookup"):
         stored = None if is_new else _stored(runtime, known, pages, reader)
     if stored is not None and not stored.missing:
+        metrics.PAGES.looked_up(found=len(stored.pages), missing=0)
         return Intake(stored.info, stored.pages, document, cached=True)
     if document is None:
         with timed(seconds, "fetch"):
@@ -153,6 +155,7 @@ def _take_in(
         )
         queries.put_pages(connection, known, reader, found.pages)
     earlier = () if stored is None else stored.pages
+    metrics.PAGES.looked_up(found=len(earlier), missing=len(found.pages))
     in_order = tuple(sorted((*earlier, *found.pages), key=lambda page: page.number))
     return Intake(info, in_order, document, cached=False, pixels=pixels)
 
@@ -229,10 +232,14 @@ class _Identity:
 
 def _identify(runtime: Runtime, reference: DocumentReference, seconds: dict[str, float]) -> _Identity:
     if reference.document_id is not None:
-        return _Identity(reference.document_id, None)
-    with timed(seconds, "fetch"):
-        document = fetch(reference, runtime.settings.documents)
-    return _Identity(document.sha256, document)
+        found = _Identity(reference.document_id, None)
+    else:
+        with timed(seconds, "fetch"):
+            document = fetch(reference, runtime.settings.documents)
+        found = _Identity(document.sha256, document)
+    log.name_document(found.sha256)
+    tracing.name_document(found.sha256)
+    return found
 
 
 def _recall(
@@ -259,6 +266,8 @@ def _recall(
         found_pages = features.joined(
             found_pages, key, features.read({row.number: row.features[name] for row in complete})
         )
+    metrics.PAGES.looked_up(found=len(complete), missing=0)
+    metrics.FEATURES.looked_up(found=len(complete), missing=0)
     return True, Seen(
         DocumentInfo(document_id=sha256, media_type=media_type, page_count=page_count),
         [(row.number, row.source) for row in complete],
@@ -318,6 +327,7 @@ class _Desk:
             with timed(self._seconds, "lookup"), statement(engine) as connection:
                 pages = features.read(queries.get_features(connection, sha256, name, self._intake.numbers))
         missing = [page for page in self._intake.pages if page.number not in pages]
+        metrics.FEATURES.looked_up(found=len(pages), missing=len(missing))
         if missing:
             shown = [page for page in missing if not page.is_blank]
             new: Pages = dict.fromkeys((page.number for page in missing), None)

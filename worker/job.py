@@ -13,7 +13,8 @@ from core.contract import Callback, Wire
 from core.errors import IntakeError, ModelFailure, RejectedInput, TransientFailure
 from db import queries
 from db.session import REFUSED, UNAVAILABLE, statement, transaction
-from worker import callback
+from worker import callback, metrics, tracing
+from worker.log import about_task
 from worker.runtime import Runtime
 
 RequestT = TypeVar("RequestT", bound=Wire)
@@ -49,12 +50,14 @@ class Kind(Generic[RequestT]):
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """How a job's message came: how often it was sent again after transient failures; whether some node had it in its
-    hands before, and may have died of it; and the seconds since it was first sent, where its sender says.
+    hands before, and may have died of it; and the seconds since it was first sent, where its sender says. `trace` is
+    its sender's place in a trace, if it has one.
     """
 
     retries: int = 0
     redelivered: bool = False
     queued: float | None = None
+    trace: str | None = None
 
 
 def run(
@@ -69,7 +72,11 @@ def run(
     Raises, after persisting it: RejectedInput; ModelFailure; TransientFailure, where the job is to be run again,
     which its row counts. A database that is away is waited for without end, since nothing can be ended without it.
     """
-    with _in_turn(runtime, task_id) if delivery.redelivered and not kind.is_divided else nullcontext():
+    with (
+        tracing.task(kind.name, task_id, delivery.trace, delivery.queued) as trace_id,
+        about_task(task_id, trace_id),
+        _in_turn(runtime, task_id) if delivery.redelivered and not kind.is_divided else nullcontext(),
+    ):
         return _run(runtime, kind, task_id, payload, delivery)
 
 
@@ -98,7 +105,7 @@ def _run(
             raise refusal
         _refuse_poison(runtime, kind, job)
         done = kind.work(runtime, job, request)
-        with transaction(runtime.engine) as connection:
+        with tracing.span("commit"), transaction(runtime.engine) as connection:
             # The same task may have been delivered twice, and the other delivery have ended first.
             seconds = done.seconds if delivery.queued is None else {"queued": delivery.queued, **done.seconds}
             mine = queries.finish_job(connection, task_id=task_id, state="succeeded", seconds=seconds)
@@ -112,19 +119,21 @@ def _run(
         else:
             with transaction(runtime.engine) as connection:
                 queries.postpone_job(connection, task_id=task_id, error_code=error.code, error_message=error.message)
-            log.warning("job postponed", task=kind.name, task_id=task_id, code=error.code, retries=retries)
+            metrics.job_ended(kind.name, "postponed")
+            log.warning("job postponed", task=kind.name, code=error.code, retries=retries)
             raise
     except (RejectedInput, ModelFailure) as error:
         _end_without_result(runtime, kind, task_id, error, told)
     except Exception as error:
-        log.exception("job raised what nobody expected", task=kind.name, task_id=task_id)
+        log.exception("job raised what nobody expected", task=kind.name)
         failure = ModelFailure(
             "unexpected", f"{type(error).__name__} in {kind.name}; the log of {runtime.node} has more"
         )
         _end_without_result(runtime, kind, task_id, failure, told)
     else:
         if result is not None:
-            log.info("job ended", task=kind.name, task_id=task_id, state="succeeded", **done.seconds)
+            metrics.job_ended(kind.name, "succeeded", done.seconds, result)
+            log.info("job ended", task=kind.name, state="succeeded", **done.seconds)
             return result
     return _as_it_ended(runtime, kind, task_id, request)
 
@@ -207,7 +216,9 @@ def _end_without_result(
         )
         if told and mine:
             queries.put_callback(connection, task_id=task_id, task=told.task, queue=told.queue)
-    log.info("job ended", task=kind.name, task_id=task_id, state=state, code=error.code)
+    if mine:
+        metrics.job_ended(kind.name, state)
+    log.info("job ended", task=kind.name, state=state, code=error.code)
 
 
 def _as_it_ended(runtime: Runtime, kind: Kind[RequestT], task_id: str, request: RequestT | None) -> Wire:

@@ -3,6 +3,8 @@
 import logging
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import structlog
@@ -10,6 +12,7 @@ from structlog.typing import ExcInfo
 
 from core.errors import IntakeError
 
+_DOCUMENT: Final = "document_id"
 _CONSUMER: Final = "celery.worker.consumer.consumer"
 
 
@@ -51,6 +54,24 @@ def configure_log(level: int = logging.INFO) -> None:
 
     # Celery, which would set levels and handlers of its own, leaves logging alone where somebody listens to this.
     signals.setup_logging.connect(_leave_logging_alone)
+
+
+@contextmanager
+def about_task(task_id: str, trace_id: str | None = None) -> Iterator[None]:
+    """Within the block, every line that this thread writes says which task it is about; and which document, once that
+    is known, and which trace, where there is one.
+    """
+    known = {"task_id": task_id} if trace_id is None else {"task_id": task_id, "trace_id": trace_id}
+    with structlog.contextvars.bound_contextvars(**known):
+        try:
+            yield
+        finally:
+            structlog.contextvars.unbind_contextvars(_DOCUMENT)
+
+
+def name_document(document_id: str) -> None:
+    """Have the lines about the task at hand say which document it is about."""
+    structlog.contextvars.bind_contextvars(**{_DOCUMENT: document_id})
 
 
 def configure_console() -> None:

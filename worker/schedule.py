@@ -1,6 +1,6 @@
 """What happens by itself, and when: Celery beat, on a schedule made of the settings."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -21,6 +21,8 @@ SETTLING: Final = 300.0
 """Seconds after its start in which beat sends nothing that has a time of day: it does not compete with the start."""
 SKEW: Final = timedelta(minutes=2)
 """How wrong the clocks of beat and a node may be, one against the other, before a node takes what is due for old."""
+LONGEST_PAUSE: Final = 300
+"""Seconds between looks at the schedule, at most."""
 _LONG_AGO: Final = (1, 8, 32, 366)
 """Days to look back for the last time that something was due."""
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
@@ -161,9 +163,15 @@ def _say_that_it_waits(_error: Exception, seconds: float) -> None:
     log.warning("the broker is away", again_in=seconds)
 
 
-def run_beat(app: Celery, settings: Settings) -> None:
-    """Be the beat of this app until SIGTERM or ctrl-C."""
+def run_beat(app: Celery, settings: Settings, tick: Callable[[], None] = lambda: None) -> None:
+    """Be the beat of this app until SIGTERM or ctrl-C; `tick` is called each time that it looks at its schedule."""
+
+    class Ticking(SlotScheduler):
+        def tick(self, *args: Any, **options: Any) -> Any:
+            tick()
+            return super().tick(*args, **options)
+
     app.conf.beat_schedule = make_schedule(settings, datetime.now(UTC))
     for name, entry in app.conf.beat_schedule.items():
         log.info("scheduled", entry=name, next=entry["schedule"].after(datetime.now(UTC)).isoformat())
-    app.Beat(quiet=True, scheduler_cls=SlotScheduler).run()
+    app.Beat(quiet=True, scheduler_cls=Ticking, max_interval=LONGEST_PAUSE).run()

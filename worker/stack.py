@@ -126,7 +126,12 @@ class Stack:
         trainer = ["worker", "--queues", QUEUES[RETRAIN]]
         if self._devices and self.settings.training.device is None:
             trainer += ["--device", self._devices[-1].name]
-        return [*(nodes or [service("node", "worker")]), service("trainer", *trainer), service("beat", "beat")]
+        serving = nodes or [service("node", "worker")]
+        return [
+            *serving,
+            service("trainer", *trainer, own=self._port(len(serving))),
+            service("beat", "beat", own=self._port(len(serving) + 1)),
+        ]
 
     def _share(self, place: int) -> dict[str, str]:
         """What the nodes of one machine must not have in common, or may not have all of."""
@@ -134,9 +139,11 @@ class Stack:
         if self.settings.reading.processes == 0:
             cores = len(os.sched_getaffinity(0))
             own["DOCINTAKE_READING__PROCESSES"] = str(max(1, cores // len(self._devices)))
-        if self.settings.node.metrics_port is not None:
-            own["DOCINTAKE_NODE__METRICS_PORT"] = str(self.settings.node.metrics_port + place)
-        return own
+        return own | self._port(place)
+
+    def _port(self, place: int) -> dict[str, str]:
+        port = self.settings.node.metrics_port
+        return {} if port is None else {"DOCINTAKE_NODE__METRICS_PORT": str(port + place)}
 
     def _nodes(self) -> str:
         if not self._devices:

@@ -1,6 +1,7 @@
 """What each task does: a valid request in, a result and how to store it out. All else stands around it, in `job`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any, Final
 
@@ -35,7 +36,7 @@ from core.question import TODAY, Question
 from db import queries
 from db.queries import Job
 from db.session import transaction
-from worker import job, retrain
+from worker import job, metrics, retrain, tracing
 from worker.catalogue import Choice
 from worker.intake import Intake, encode, render, see, take_in, timed
 from worker.runtime import Runtime
@@ -102,6 +103,7 @@ def answer(runtime: Runtime, started: Job, request: AnswerRequest) -> job.Done:
     with timed(seconds, "lookup"), transaction(runtime.engine) as connection:
         answers = queries.get_answers(connection, sha256, intake.numbers, readers)
     missing = [text for text in readers if text not in answers]
+    metrics.ANSWERS.looked_up(found=len(answers), missing=len(missing))
     new = dict(zip(missing, _ask(runtime, intake, missing, choice, seconds), strict=True))
     answers |= new
     result = AnswerResult(
@@ -235,9 +237,9 @@ def _document_type(runtime: Runtime, intake: Intake, choice: Choice | None) -> D
 def _outcomes(
     runtime: Runtime, task_id: str, request: ClassifyManyRequest, started: Job | None = None
 ) -> ClassifyManyResult:
-    delivery = job.Delivery()
+    delivery = job.Delivery(trace=tracing.place())
     if started is not None:
-        delivery = job.Delivery(started.retries, redelivered=started.attempts > started.retries + 1)
+        delivery = replace(delivery, retries=started.retries, redelivered=started.attempts > started.retries + 1)
     options = request.model_dump(mode="json", exclude={"documents", "callback"}, exclude_defaults=True)
 
     def one(index: int) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -294,6 +295,7 @@ class IntakeClient:
         headers: dict[str, Any] = {"sent_at": time.time()}
         if isinstance(tenant := payload.get("metadata", {}).get("tenant"), str):
             headers["tenant"] = tenant
+        headers |= _trace()
         return self._app.send_task(
             name,
             kwargs=payload,
@@ -306,6 +308,17 @@ class IntakeClient:
             task_id=task_id,
             ignore_result=ignore_result,
         )
+
+
+def _trace() -> dict[str, str]:
+    """The sender's place in its trace, where it traces by OpenTelemetry: as W3C's `traceparent`."""
+    if "opentelemetry.trace" not in sys.modules:
+        return {}
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    found: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(found)
+    return {name: value for name, value in found.items() if name == "traceparent"}
 
 
 def _reference(document: str | DocumentReference) -> DocumentReference:

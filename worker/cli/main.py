@@ -19,9 +19,12 @@ from worker.cli import (
     jobs,
     models,
     purge,
+    report,
     retrain,
     review,
     serve,
+    settings,
+    status,
 )
 from worker.cli.output import errors
 from worker.log import configure_console
@@ -60,6 +63,9 @@ app.add_typer(models.app, name="models")
 purge.register(app)
 forget.register(app)
 doctor.register(app)
+status.register(app)
+report.register(app)
+settings.register(app)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """`docintake up`, `worker`, `beat`, `db`, `schema`, `url`: the processes that serve, and what they need."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -76,20 +76,29 @@ def worker(
     model = settings.model.model_copy(update={"device": pin(wanted)})
     settings = settings.model_copy(update={"model": model})
     from celery.utils.nodenames import host_format
+    from prometheus_client import REGISTRY
 
-    from worker import metrics
+    from worker import health, metrics, tracing
     from worker.app import make_app, mark_ready
     from worker.backlog import Backlogs
+    from worker.embedded import locate
 
+    settings = locate(settings)
     app = make_app(settings, trains=trains)
-    if not trains:
-        metrics.serve(settings, Backlogs(app))
     if ready_file is not None:
         mark_ready(app, ready_file)
     node = host_format(name or f"{queues.replace(',', '-')}@%h")
-    # Not by Celery's own command line, whose shell takes longer to import than all of ours.
-    serving = app.Worker(hostname=node, queues=queues, without_mingle=True, quiet=True)
-    serving.start()
+    own = [metrics.RUNS] if trains else [metrics.DeviceMemory()]
+    registry = metrics.own_registry() if trains else REGISTRY
+    checks = health.of_node(app, settings, trains=trains)
+    with (
+        health.served(settings, checks, Backlogs(app), *own, registry=registry),
+        # A trainer's children would not live to send theirs.
+        nullcontext() if trains else tracing.traced(settings, node),
+    ):
+        # Not by Celery's own command line, whose shell takes longer to import than all of ours.
+        serving = app.Worker(hostname=node, queues=queues, without_mingle=True, quiet=True)
+        serving.start()
     raise typer.Exit(serving.exitcode or 0)
 
 
@@ -102,11 +111,16 @@ def beat(context: typer.Context) -> None:
     from worker.log import configure_log
 
     configure_log()
+    from worker import health, metrics
     from worker.app import make_app
-    from worker.schedule import run_beat
+    from worker.embedded import locate
+    from worker.schedule import LONGEST_PAUSE, run_beat
 
-    settings = Settings.load(context.obj)
-    run_beat(make_app(settings), settings)
+    settings = locate(Settings.load(context.obj))
+    pulse = health.Pulse(silent=LONGEST_PAUSE + health.SILENT)
+    registry = metrics.own_registry()
+    with health.served(settings, health.of_beat(pulse, settings), registry=registry):
+        run_beat(make_app(settings), settings, pulse.beat)
 
 
 @database.command()
@@ -165,17 +179,17 @@ def url(
 
 def schema(
     name: Annotated[str | None, typer.Argument(help="One model, such as ClassifyRequest; else all.")] = None,
+    *,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print docs/contract.md in place of that.")] = False,
 ) -> None:
     """Print the contract's JSON Schemas."""
-    from core import contract
     from core.errors import RejectedInput
+    from worker.reference import MODELS, contract_page
 
-    models = {
-        model.__name__: model
-        for model in (getattr(contract, attribute) for attribute in contract.__all__)
-        if isinstance(model, type) and issubclass(model, contract.Wire) and model is not contract.Wire
-    }
-    if name is not None and name not in models:
-        raise RejectedInput("unknown_model", f"there is no model {name!r}; there are {', '.join(models)}")
-    schemas = {key: model.model_json_schema() for key, model in models.items()}
+    if markdown:
+        typer.echo(contract_page(), nl=False)
+        return
+    if name is not None and name not in MODELS:
+        raise RejectedInput("unknown_model", f"there is no model {name!r}; there are {', '.join(MODELS)}")
+    schemas = {key: model.model_json_schema() for key, model in MODELS.items()}
     print_json(schemas if name is None else schemas[name])
