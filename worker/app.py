@@ -51,7 +51,8 @@ def make_app(settings: Settings, *, trains: bool = False) -> Celery:
     A node of it loads its model before it takes work, and works in threads; one that `trains` does both in child
     processes, when there is something to do.
     """
-    settings = locate(settings)
+    # Beat and monitors ask nothing of the database: a node looks for it when it opens its runtime.
+    settings = settings if settings.broker.url is not None else locate(settings)
     if settings.broker.url is None:
         raise ValueError("settings.broker.url is not set: locate(settings) fills it in")
     url = settings.broker.url.get_secret_value()
@@ -240,7 +241,7 @@ class _Held:
             ) from error
 
     def _open(self) -> Runtime:
-        self._runtime = Runtime(self._settings, self._node, lambda: self.stopping, trains=self._in_children)
+        self._runtime = Runtime(locate(self._settings), self._node, lambda: self.stopping, trains=self._in_children)
         return self._runtime
 
 
