@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager

@@ -142,7 +142,9 @@ def _patient(context: typer.Context) -> "Iterator[Engine]":
     from db.session import make_engine
     from worker.embedded import locate
 
-    url = locate(Settings.load(context.obj)).database.url
+    settings = Settings.load(context.obj)
+    # No broker is asked for.
+    url = settings.database.url or locate(settings).database.url
     engine = make_engine(url.get_secret_value() if url else "", statement_timeout=600, pool_size=1)
     try:
         yield engine
