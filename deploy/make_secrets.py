@@ -1,7 +1,7 @@
 """Makes every password that the containers need, and the files that hold them: `python3 deploy/make_secrets.py`.
 
-Each file of `secrets/` is one secret of docker-compose.yml, or one key of the Secret of deploy/kubernetes. Nothing but
-Python is needed, and what is there already is never written over.
+Each file of `secrets/` is one secret of docker-compose.yml, or one key of the Secret of deploy/kubernetes. Nothing
+but Python is needed, and what is there already is never written over.
 """
 
 import hashlib
@@ -47,5 +47,7 @@ if __name__ == "__main__":
     if target.exists():
         sys.exit(f"{target} is there already: move it away to make new passwords, or go on with these")
     make(target)
-    print(f"{target} holds the passwords. {target}/flower is who may look at Flower, {target}/broker-office is what "
-          "back offices connect to.")
+    print(
+        f"{target} holds the passwords. {target}/flower is who may look at Flower, {target}/broker-office is what "
+        "back offices connect to."
+    )

@@ -1,7 +1,7 @@
 """docker-compose.yml without containers: its services as processes of this machine, as far as they go there.
 
-What a service says of its command, variables, secrets, ports, health, order and end is taken at its word. Images stand
-for the programs that they are made of, and paths inside containers for folders of one's own.
+What a service says of its command, variables, secrets, ports, health, order and end is taken at its word. Images
+stand for the programs that they are made of, and paths inside containers for folders of one's own.
 """
 
 import os
@@ -78,7 +78,7 @@ class Service:
             SECRETS: f"{self._folder}/secrets/",
             "/srv/inbox": str(self._world.inbox),
             "/var/lib/docintake/": f"{self._world.folder}/",
-            "/etc/redis/": f"{PROJECT}/deploy/redis/",
+            "dir /data": f"dir {self._folder}",
         }
         for inside, here in places.items():
             word = word.replace(inside, here)
@@ -116,8 +116,12 @@ class Service:
     def until(self, condition: str) -> None:
         """Wait for what another service's `depends_on` asks of this one."""
         if condition == "service_healthy":
-            wait_until(lambda: self.process.poll() is not None or self.is_healthy(), f"{self.name} is healthy")
-            assert self.process.poll() is None, self.log.read_text()
+            deadline = time.monotonic() + PATIENCE
+            while not self.is_healthy():
+                assert time.monotonic() < deadline, f"{self.name} is not healthy: {self.log.read_text()}"
+                assert self.process.poll() is None, self.log.read_text()
+                # Each look is a process.
+                time.sleep(0.3)
         else:
             assert condition == "service_completed_successfully"
             assert self.process.wait(PATIENCE) == 0, self.log.read_text()
@@ -200,10 +204,10 @@ class Composed:
             }
         program, *words = command
         if image == "redis":
-            moved = {"dir": self.folder / "redis", "port": self.ports["redis"], "bind": "127.0.0.1"}
-            moved["aclfile"] = service.local(f"{SECRETS}redis-users")
-            options = [str(word) for name, value in moved.items() for word in (f"--{name}", value)]
-            return [self.tools[program], *words, *options], {}
+            config = self.folder / "redis" / "redis.conf"
+            config.write_text(service.local((PROJECT / "deploy" / "redis" / "redis.conf").read_text()))
+            assert words == ["/etc/redis/redis.conf"]
+            return [self.tools[program], config, "--bind", "127.0.0.1"], {}
         assert image == "postgres"
         return self._made_postgres(service, program, words)
 

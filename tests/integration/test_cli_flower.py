@@ -38,7 +38,7 @@ class Watched:
         )
         if login:
             request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
-        with urlopen(request, timeout=30) as answer:
+        with urlopen(request, timeout=30) as answer:  # noqa: S310 - our own
             said: bytes = answer.read()
         return said
 

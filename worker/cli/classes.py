@@ -130,7 +130,7 @@ def import_file(
 
 @app.command()
 def defaults(context: typer.Context, as_json: Json = False) -> None:
-    """Put the class sets that docintake brings into service, but for those that are there already. Safe to run again."""
+    """Put the class sets that docintake brings into service, unless they are there. Safe to run again."""
     from core.settings import PROJECT
     from worker import class_sets
 
