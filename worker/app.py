@@ -127,6 +127,10 @@ def make_app(settings: Settings, *, trains: bool = False) -> Celery:
         if sender is None or getattr(sender, "app", None) is app:
             held.close()
 
+    def count_dropped(sender: Any, **_: Any) -> None:
+        if sender.app is app:
+            metrics.DROPPED.inc()
+
     class Stop(StartStopStep):  # type: ignore[misc] # Celery has no types
         # Not at the signal: the node's loop may lose what a child says while it ends, and then waits for it.
         requires = ("celery.worker.components:Pool",)
@@ -135,6 +139,8 @@ def make_app(settings: Settings, *, trains: bool = False) -> Celery:
             held.stop()
 
     app.steps["worker"].add(Stop)
+    for dropped in (signals.task_unknown, signals.task_rejected):
+        dropped.connect(count_dropped, weak=False)
     signals.worker_init.connect(start, weak=False)
     signals.worker_process_shutdown.connect(close, weak=False)
     signals.worker_shutdown.connect(close, weak=False)
