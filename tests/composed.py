@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
+from urllib.request import urlopen
 
 import yaml
 from node import PATIENCE, wait_until
@@ -264,6 +265,12 @@ class Composed:
             return ran.returncode == 0
 
         wait_until(done, "the users are made")
+
+    def figures(self, name: str) -> list[str]:
+        """What Prometheus would collect from that service, by lines."""
+        with urlopen(self.services[name].local("http://127.0.0.1:9100/metrics"), timeout=PATIENCE) as answer:
+            told: str = answer.read().decode()
+        return told.splitlines()
 
     def stop(self) -> Iterator[tuple[Service, int, float]]:
         """Everything that runs, those first that others do not depend on: (service, exit status, seconds)."""
