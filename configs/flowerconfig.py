@@ -12,8 +12,21 @@ max_workers = 200
 # Nodes that are gone leave the list after so many seconds.
 purge_offline_workers = 3600
 
-# Without `args`, `kwargs` and `result`: events do not hold them.
-tasks_columns = "name,uuid,state,received,started,runtime,retries,worker"
+# Without arguments and results: events do not hold them.
+tasks_columns = "name,uuid,state,received,runtime,retries,worker"
+
+
+def format_task(task):
+    """As pages show it: what is left of arguments and results says nothing, and a refusal may name a file."""
+    task.args = task.kwargs = "not shown"
+    if task.state != "PROGRESS":
+        task.result = "not shown"
+    if task.exception:
+        kind, _, code = task.exception.partition("(")
+        task.exception = f"{kind}: {code.split(',')[0].strip(chr(39))}"
+        task.traceback = None
+    return task
+
 
 # Milliseconds that a node may take to say what it does; a busy one is not fast.
 inspect_timeout = 3000.0

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
@@ -26,8 +27,9 @@ LOGIN = "ann:Popocatepetl"
 class Watched:
     """A back office with a node, a trainer whose runs wait for a file, and Flower, asked as a browser would."""
 
-    def __init__(self, client: IntakeClient, folder: Path, flower: Process, port: int) -> None:
+    def __init__(self, client: IntakeClient, password: str, folder: Path, flower: Process, port: int) -> None:
         self.client = client
+        self.password = password
         self.folder = folder
         self.flower = flower
         self.port = port
@@ -61,6 +63,10 @@ class Watched:
         shown: dict[str, Any] = self.ask(f"/api/task/info/{task_id}")
         return shown
 
+    def heard(self) -> set[str]:
+        """Nodes that it has events of."""
+        return {node["hostname"] for node in self.ask("/workers?json=1")["data"]}
+
     def answers(self) -> bool:
         try:
             return self.get("/healthcheck", login="") == b"OK"
@@ -84,7 +90,9 @@ def watched(
         Process(settings, folder, "flower", ["flower", "--logins", str(logins), "--port", str(port)]) as flower,
     ):
         settings.data_dir.mkdir()
-        watched = Watched(IntakeClient(redis_url, key_prefix=prefix), folder, flower, port)
+        watched = Watched(
+            IntakeClient(redis_url, key_prefix=prefix), str(urlsplit(redis_url).password), folder, flower, port
+        )
         # First: it knows what happens from then on.
         wait_until(watched.answers, "Flower answers")
         with (
@@ -93,6 +101,8 @@ def watched(
         ):
             node.until_ready()
             trainer.until_ready()
+            # From then on it hears of tasks as well.
+            wait_until(lambda: {"node@test", "trainer@test"} <= watched.heard(), "Flower hears of the nodes")
             yield watched
         disconnect(watched.client)
         assert flower.terminate()[0] == 0
@@ -111,6 +121,9 @@ def test_tasks_show_with_their_states_and_without_what_they_hold(watched: Watche
     assert (shown["name"], shown["worker"]) == (CLASSIFY, "node@test")
     assert shown["runtime"] > 0
     assert watched.until(refused.id, "FAILURE")["exception"].startswith("RejectedInput('not_allowed'")
+    page = watched.get(f"/task/{refused.id}").decode()
+    assert "RejectedInput: not_allowed" in page
+    assert "letter.pdf" not in page
     for page in ("/tasks", f"/task/{classified.id}", "/api/tasks", f"/api/task/info/{classified.id}"):
         assert PRIVATE not in watched.get(page).decode(), page
 
@@ -130,7 +143,11 @@ def test_nodes_show_with_their_queues_and_pools(watched: Watched) -> None:
     queues = {name: {queue["name"] for queue in node["active_queues"]} for name, node in nodes.items()}
     assert queues == {"node@test": {"classify", "qa"}, "trainer@test": {"retrain"}}
     assert CLASSIFY in nodes["node@test"]["registered"]
-    assert "node@test" in watched.get("/").decode()
+    # Also what a node was configured with.
+    for page in ("/", "/worker/node@test", "/api/workers", "/broker"):
+        said = watched.get(page).decode()
+        assert "node@test" in said or page == "/broker"
+        assert watched.password not in said, page
 
 
 def test_queues_show_with_what_waits_in_them(watched: Watched) -> None:

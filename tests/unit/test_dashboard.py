@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,13 @@ def test_an_alert_says_how_bad_it_is_and_what_to_do(name: str) -> None:
     for page, chapter in re.findall(r"\(([\w/]+\.md)(?:, ([^)]+))?\)", runbook):
         text = (PROJECT / page).read_text()
         assert not chapter or re.search(rf"^(#+ |\*\*){chapter}", text, re.MULTILINE), (page, chapter)
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool, which comes with Prometheus, is not here")
+def test_alerts_speak_when_they_should_and_no_others() -> None:
+    command = ["promtool", "test", "rules", Path(__file__).with_name("alerts.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_queues_that_every_node_tells_of_are_counted_once() -> None:
