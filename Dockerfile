@@ -28,8 +28,10 @@ RUN pip install --no-cache-dir --constraint constraints.txt -e '.[remote,monitor
 FROM python:3.11.14-slim-bookworm
 COPY --from=libraries /opt/venv /opt/venv
 COPY --from=libraries /app /app
-# What is mounted here later is the container's user's to write.
-RUN install --directory --owner=10001 --group=10001 /var/lib/docintake/data /var/lib/docintake/checkpoints
+# What is mounted here later is the container's user's to write. It has a name: Celery is wary of groups without one.
+RUN groupadd --gid 10001 docintake \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin docintake \
+    && install --directory --owner=10001 --group=10001 /var/lib/docintake/data /var/lib/docintake/checkpoints
 # HOME: libraries keep caches there, which may go. HF_HOME: models, fetched by hand (docs/deploy.md).
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

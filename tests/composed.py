@@ -4,6 +4,7 @@ What a service says of its command, variables, secrets, ports, health, order and
 stand for the programs that they are made of, and paths inside containers for folders of one's own.
 """
 
+import json
 import os
 import pwd
 import re
@@ -13,10 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import yaml
 from node import PATIENCE, wait_until
@@ -271,6 +273,15 @@ class Composed:
         with urlopen(self.services[name].local("http://127.0.0.1:9100/metrics"), timeout=PATIENCE) as answer:  # noqa: S310 - our own
             told: str = answer.read().decode()
         return told.splitlines()
+
+    def state_in_flower(self, task_id: str) -> str | None:
+        """What Flower knows of a task, as who may look there sees it; none, where it has not heard of it."""
+        login = (self.secrets / "flower").read_text().strip().encode()
+        request = Request(self.services["flower"].local("http://127.0.0.1:5555/api/tasks"))  # noqa: S310 - our own
+        request.add_header("Authorization", f"Basic {b64encode(login).decode()}")
+        with urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310 - our own
+            told: dict[str, Any] = json.load(answer)
+        return told[task_id]["state"] if task_id in told else None
 
     def stop(self) -> Iterator[tuple[Service, int, float]]:
         """Everything that runs, those first that others do not depend on: (service, exit status, seconds)."""
