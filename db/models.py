@@ -307,6 +307,7 @@ class Correction(Base):
     __tablename__ = "corrections"
     __table_args__ = (
         Index("corrections_class_set", "class_set", "id"),
+        Index("corrections_created_at", "class_set", "created_at"),
         Index("corrections_sha256", "sha256"),
         Index("corrections_task_id", "task_id", postgresql_using="hash"),
     )

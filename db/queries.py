@@ -538,11 +538,13 @@ def mark_callback_sent(connection: Connection, task_id: str) -> None:
     connection.execute(update(models.Callback).where(models.Callback.task_id == task_id).values(sent_at=func.now()))
 
 
-def unsent_callbacks(connection: Connection, since: float, limit: int) -> list[str]:
-    """Ids of up to `limit` jobs that ended that many seconds ago and whose outcome is to be sent, oldest first."""
+def unsent_callbacks(connection: Connection, ended_for: float, limit: int) -> list[str]:
+    """Ids of up to `limit` jobs that ended so many seconds ago and whose outcome is to be sent, oldest first."""
     found = (
         select(models.Callback.task_id)
-        .where(models.Callback.sent_at.is_(None), models.Callback.ended_at < func.now() - timedelta(seconds=since))
+        .where(
+            models.Callback.sent_at.is_(None), models.Callback.ended_at < func.now() - timedelta(seconds=ended_for)
+        )
         .order_by(models.Callback.ended_at)
         .limit(limit)
     )

@@ -42,7 +42,7 @@ def train(runtime: Runtime, started: Job, request: RetrainRequest) -> job.Done:
         )
     assert run
     progress = PROGRESS.model_dump(mode="json")
-    current_task.update_state(state="PROGRESS", meta=progress)
+    trainer.show(current_task, PROGRESS)
     while not (folder / "go").exists():
         try:
             with transaction(runtime.engine) as connection:

@@ -60,7 +60,8 @@ def make_app(settings: Settings, *, trains: bool = False) -> Celery:
     A node of it loads its model before it takes work, and works in threads; one that `trains` does both in child
     processes, when there is something to do. What the node holds is the app's `held`.
     """
-    settings = locate(settings)
+    # Beat and monitors ask nothing of the database: a node looks for it when it opens its runtime.
+    settings = settings if settings.broker.url is not None else locate(settings)
     if settings.broker.url is None:
         raise ValueError("settings.broker.url is not set: locate(settings) fills it in")
     url = settings.broker.url.get_secret_value()
@@ -134,6 +135,10 @@ def make_app(settings: Settings, *, trains: bool = False) -> Celery:
         if sender is None or getattr(sender, "app", None) is app:
             held.close()
 
+    def count_dropped(sender: Any, **_: Any) -> None:
+        if sender.app is app:
+            metrics.DROPPED.inc()
+
     class Stop(StartStopStep):  # type: ignore[misc] # Celery has no types
         # Not at the signal: the node's loop may lose what a child says while it ends, and then waits for it.
         requires = ("celery.worker.components:Pool",)
@@ -143,6 +148,8 @@ def make_app(settings: Settings, *, trains: bool = False) -> Celery:
 
     app.steps["worker"].add(Stop)
     app.steps["consumer"].add(EventsTogether)
+    for dropped in (signals.task_unknown, signals.task_rejected):
+        dropped.connect(count_dropped, weak=False)
     signals.worker_init.connect(start, weak=False)
     signals.worker_process_shutdown.connect(close, weak=False)
     signals.worker_shutdown.connect(close, weak=False)
@@ -302,7 +309,7 @@ class Held:
             ) from error
 
     def _open(self) -> Runtime:
-        self._runtime = Runtime(self._settings, self._node, lambda: self.stopping, trains=self._in_children)
+        self._runtime = Runtime(locate(self._settings), self._node, lambda: self.stopping, trains=self._in_children)
         return self._runtime
 
 

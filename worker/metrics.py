@@ -84,6 +84,10 @@ OUT_OF_MEMORY: Final = Counter(
     "Batches that did not fit into the device's memory and were halved.",
     ["queue"],
 )
+DROPPED: Final = Counter(
+    "docintake_dropped_messages_total",
+    "Messages that this node could make nothing of and dropped: of a task that it does not know, or of none.",
+)
 
 
 class DeviceQueue:

@@ -22,7 +22,7 @@ from core.training.dataset import Dataset, differ_in_labels_alone, fingerprint
 from db import queries
 from db.queries import Job, Label, Run
 from db.session import transaction
-from worker import checkpoints, class_sets, job
+from worker import checkpoints, class_sets, job, trainer
 from worker.catalogue import Choice
 from worker.examples import Gathered, gather
 from worker.runtime import Runtime
@@ -353,8 +353,8 @@ class _Heart:
     def tell(self, progress: TrainingProgress) -> None:
         """Note how far the run is. Raises _Cancelled, or TransientFailure(`node_stopping`), where it is to end."""
         self._progress = progress.model_dump(mode="json")
-        if current_task and not current_task.request.ignore_result:
-            current_task.update_state(state="PROGRESS", meta=self._progress)
+        if current_task:
+            trainer.show(current_task, progress)
         if self._cancelled_by is not None:
             raise _Cancelled(self._cancelled_by)
         if self._task.runtime.stopping():

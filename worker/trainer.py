@@ -11,7 +11,7 @@ from celery.exceptions import Ignore, SoftTimeLimitExceeded
 from kombu.exceptions import OperationalError
 from redis import RedisError
 
-from core.contract import Wire
+from core.contract import TrainingProgress, Wire
 from core.errors import ModelFailure
 from db import queries
 from db.queries import Job
@@ -71,6 +71,17 @@ def _alone(runtime: Runtime, task_id: str) -> Iterator[bool]:
         # Never back into the pool with its lock.
         connection.detach()
         yield queries.lock_job(connection, task_id)
+
+
+def show(task: Task, progress: TrainingProgress) -> None:
+    """Tell how far a run is: its caller, who may ask, and monitors, to whom that is a state of their task's."""
+    if not task.request.ignore_result:
+        task.update_state(state="PROGRESS", meta=progress.model_dump(mode="json"))
+    try:
+        # Monitors know no other field that they would show.
+        task.send_event("task-progress", result=f"{progress.phase} {progress.done}/{progress.total}")
+    except (OperationalError, RedisError):
+        log.info("monitors could not be told how far a run is", task_id=task.request.id)
 
 
 def _as_run(kind: job.Kind[Any], task: Task, time_limit: float) -> job.Kind[Any]:

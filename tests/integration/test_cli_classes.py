@@ -147,3 +147,8 @@ def test_what_cannot_be_done_is_refused_with_what_to_do(cli: Cli, file: Path) ->
         refused = cli("classes", *words).exception
         assert isinstance(refused, RejectedInput)
         assert refused.code == "no_draft"
+
+
+def test_sets_that_docintake_brings_are_published_once_and_left_alone_then(cli: Cli) -> None:
+    assert as_json(cli("classes", "defaults", "--json")) == {"published": ["intake"]}
+    assert "they are there already" in cli("classes", "defaults").stdout

@@ -69,7 +69,11 @@ ARGUMENTS: Final[dict[str, Any]] = {
     "fingerprint": "f" * 64,
     "result": {},
     "lapse": 600.0,
-    "since": 10.0,
+    "ended_for": 10.0,
+    "since": datetime.now(UTC) - timedelta(days=1),
+    "period": "day",
+    "newest": 100,
+    "lately": timedelta(hours=1),
     "note": "unclear",
 }
 """What the functions are called with, by the names of their parameters."""

@@ -129,6 +129,20 @@ def import_file(
 
 
 @app.command()
+def defaults(context: typer.Context, as_json: Json = False) -> None:
+    """Put the class sets that docintake brings into service, unless they are there. Safe to run again."""
+    from core.settings import PROJECT
+    from worker import class_sets
+
+    with opened(context) as (_, engine):
+        made = class_sets.ensure_default(engine, PROJECT / "configs" / "classes")
+    if as_json:
+        print_json({"published": made})
+    else:
+        console().print(f"Published: {', '.join(made) or 'none, they are there already'}")
+
+
+@app.command()
 def publish(context: typer.Context, name: Name, version: Number = None, as_json: Json = False) -> None:
     """Put a version into service: the newest draft, or the one named. Nodes take it up within seconds."""
     from db.session import transaction

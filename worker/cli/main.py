@@ -15,6 +15,7 @@ from worker.cli import (
     classify,
     doctor,
     evaluate,
+    flower,
     forget,
     jobs,
     models,
@@ -54,6 +55,7 @@ serve.register(app)
 classify.register(app)
 ask.register(app)
 retrain.register(app)
+flower.register(app)
 app.add_typer(classes.app, name="classes")
 app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(jobs.app, name="jobs")

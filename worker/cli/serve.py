@@ -116,7 +116,9 @@ def beat(context: typer.Context) -> None:
     from worker.embedded import locate
     from worker.schedule import LONGEST_PAUSE, run_beat
 
-    settings = locate(Settings.load(context.obj))
+    settings = Settings.load(context.obj)
+    # It asks nothing of the database.
+    settings = settings if settings.broker.url is not None else locate(settings)
     pulse = health.Pulse(silent=LONGEST_PAUSE + health.SILENT)
     registry = metrics.own_registry()
     with health.served(settings, health.of_beat(pulse, settings), registry=registry):
@@ -157,7 +159,9 @@ def _patient(context: typer.Context) -> "Iterator[Engine]":
     from db.session import make_engine
     from worker.embedded import locate
 
-    url = locate(Settings.load(context.obj)).database.url
+    settings = Settings.load(context.obj)
+    # No broker is asked for.
+    url = settings.database.url or locate(settings).database.url
     engine = make_engine(url.get_secret_value() if url else "", statement_timeout=600, pool_size=1)
     try:
         yield engine

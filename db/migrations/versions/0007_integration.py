@@ -27,6 +27,7 @@ CREATE TABLE reviews (
     CONSTRAINT reviews_dismissed_check CHECK ((dismissed_by IS NULL) = (dismissed_at IS NULL))
 );
 CREATE INDEX classifications_needs_review ON classifications (created_at, task_id) WHERE status = 'needs_review';
+CREATE INDEX corrections_created_at ON corrections (class_set, created_at);
 """
 
 # What a person last said of a document: in the class set that it was classified by, or naming this very task.
@@ -107,4 +108,4 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("DROP VIEW results_v1, review_queue_v1")
     op.execute("DROP TABLE reviews, callbacks")
-    op.execute("DROP INDEX classifications_needs_review")
+    op.execute("DROP INDEX classifications_needs_review, corrections_created_at")
