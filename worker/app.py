@@ -27,6 +27,7 @@ from worker import (
     trainer,
 )
 from worker.embedded import locate
+from worker.events import Events, Telling
 from worker.forgotten import is_forgotten
 from worker.reaper import REAP, reap
 from worker.retention import PURGE, purge
@@ -47,9 +48,6 @@ GRACE = 25.0
 Less than supervisors wait before they kill: 30 s in Kubernetes, 60 s in `docintake up`.
 """
 
-TELLING: Final = 0.1
-"""Seconds that an event may wait for others."""
-
 RESTORING = 10.0
 """Seconds that a node may take to give unacknowledged messages back to their queues, a few at a time."""
 
@@ -65,7 +63,7 @@ def make_app(settings: Settings, *, trains: bool = False) -> Celery:
     if settings.broker.url is None:
         raise ValueError("settings.broker.url is not set: locate(settings) fills it in")
     url = settings.broker.url.get_secret_value()
-    app = Celery("docintake", broker=url, backend=url, set_as_current=False)
+    app = Celery("docintake", broker=url, backend=url, events=Events, set_as_current=False)
     # Each of these was settled by experiment: docs/design.md, "Celery on Redis".
     transport = {
         "global_keyprefix": settings.broker.key_prefix,
@@ -147,7 +145,7 @@ def make_app(settings: Settings, *, trains: bool = False) -> Celery:
             held.stop()
 
     app.steps["worker"].add(Stop)
-    app.steps["consumer"].add(EventsTogether)
+    app.steps["consumer"].add(Telling)
     for dropped in (signals.task_unknown, signals.task_rejected):
         dropped.connect(count_dropped, weak=False)
     signals.worker_init.connect(start, weak=False)
@@ -168,31 +166,6 @@ def mark_ready(app: Celery, file: Path) -> None:
 
     signals.worker_ready.connect(ready, weak=False)
     signals.worker_shutting_down.connect(stopping, weak=False)
-
-
-class EventsTogether(StartStopStep):  # type: ignore[misc] # Celery has no types
-    """Sends what there is to tell monitors a few times a second, not one by one: each costs as much as the rest of a
-    message's way through a node's loop.
-    """
-
-    requires = ("celery.worker.consumer.events:Events",)
-    _has_waited = False
-
-    def start(self, consumer: Any) -> None:
-        def flush() -> None:
-            if consumer.event_dispatcher and self._has_waited:
-                self._has_waited = False
-                consumer.event_dispatcher.flush()
-
-        def note() -> None:
-            self._has_waited = True
-
-        consumer.event_dispatcher.on_send_buffered = note
-        self._flushing = consumer.timer.call_repeatedly(TELLING, flush)
-
-    def stop(self, consumer: Any) -> None:
-        self._flushing.cancel()
-        consumer.event_dispatcher.flush()
 
 
 class DiscreetRequest(Request):  # type: ignore[misc] # Celery has no types
