@@ -7,7 +7,7 @@ MEASURED := tests/acceptance/test_learning.py::test_better_ones_serve_worse_ones
 TASKS ?= 1000
 SEEDS ?= 1,2,3,4,5
 
-.PHONY: setup demo test fuzz chaos bench bench-gpu up clean
+.PHONY: setup demo test types suite fuzz chaos bench bench-gpu up clean
 
 setup: $(INSTALLED)
 
@@ -23,10 +23,15 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	# By itself: how soon a promotion serves is measured in it.
 	$(BIN)/pytest $(MEASURED)
+	$(MAKE) --no-print-directory --jobs 2 types suite
+
+types:
+	$(BIN)/mypy
+
+suite:
 	$(BIN)/pytest -n $(SIDE_BY_SIDE) --dist loadfile --no-loadscope-reorder --deselect $(MEASURED) \
 		tests/acceptance tests/chaos tests/integration tests/unit
 

@@ -19,7 +19,7 @@ from core.settings import Settings, Thresholds
 from db import migrations, queries
 from db.session import make_engine, transaction
 from samples import render
-from samples.history import CLASS_SET, fill
+from samples.archive import CLASS_SET, fill
 from worker.class_sets import replay
 from worker.embedded import Embedded
 from worker.runtime import encoder_of

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, event
 
 from db import queries
 from db.session import make_engine, transaction
-from samples.history import CLASS_SET, fill
+from samples.archive import CLASS_SET, fill
 
 COUNT: Final = 20_000
 LARGE: Final = frozenset(
@@ -31,7 +31,7 @@ SHA256: Final = "a" * 64
 LONG_AGO: Final = datetime.now(UTC) - timedelta(days=85)
 
 ARGUMENTS: Final[dict[str, Any]] = {
-    "task_id": "history-7",
+    "task_id": "archive-7",
     "task": "docintake.classify",
     "request": {},
     "external_id": "case-7",
@@ -42,7 +42,7 @@ ARGUMENTS: Final[dict[str, Any]] = {
     "silent_for": 60,
     "sha256": SHA256,
     "hashes": [SHA256, "b" * 64],
-    "task_ids": ["history-7", "history-8"],
+    "task_ids": ["archive-7", "archive-8"],
     "reader": "reader",
     "encoder": "encoder",
     "encoders": ["encoder"],

@@ -69,7 +69,7 @@ def test_classes_are_also_vectors_of_their_descriptions() -> None:
 
 def test_a_likelier_name_has_a_higher_logit_and_none_of_these_is_the_last() -> None:
     likelihoods = build("invoice", "letter")
-    logits, none = likelihoods.logits(likelihoods.scores(page(likelihoods, [-1.0, -0.5, -2.0])))
+    (logits,), (none,) = likelihoods.logits(likelihoods.scores([page(likelihoods, [-1.0, -0.5, -2.0])]))
     assert logits.shape == (2,)
     assert logits[1] > logits[0] > none
     assert (logits[1] - logits[0]) / (logits[0] - none) == pytest.approx(0.5)
@@ -77,4 +77,4 @@ def test_a_likelier_name_has_a_higher_logit_and_none_of_these_is_the_last() -> N
 
 def test_a_page_that_was_not_scored_is_an_error() -> None:
     with pytest.raises(ModelFailure, match="not_tuned"):
-        build("invoice", "letter").scores(page(build("invoice", "memo"), [0, 0, 0]))
+        build("invoice", "letter").scores([page(build("invoice", "memo"), [0, 0, 0])])

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, text
 
 DAYS: Final = 90
 """Over which it is spread, until now."""
-CLASS_SET: Final = "history"
+CLASS_SET: Final = "archive"
 CLASSES: Final = ("invoice", "receipt", "letter", "contract", "payslip")
 
 # Of the number `n` of a piece of work, of which there are as many documents, jobs and results.
@@ -29,7 +29,7 @@ _STATEMENTS: Final = (
     SELECT {_SHA256}, 1, :encoder, :features, {_WHEN} {_NUMBERS}""",
     f"""INSERT INTO jobs (task_id, task, state, attempts, request, external_id, node, error_code, error_message,
         received_at, started_at, finished_at, seconds)
-    SELECT 'history-' || n, CASE WHEN {_IS_ASKED} THEN 'docintake.answer' ELSE 'docintake.classify' END,
+    SELECT 'archive-' || n, CASE WHEN {_IS_ASKED} THEN 'docintake.answer' ELSE 'docintake.classify' END,
         CASE WHEN n % 40 <> 0 THEN 'succeeded' WHEN n % 120 = 0 THEN 'failed' ELSE 'rejected' END, 1,
         jsonb_build_object('document', jsonb_build_object('uri', 'file:///archive/' || n || '.pdf')), 'case-' || n,
         'node@archive', CASE WHEN n % 40 = 0 THEN CASE WHEN n % 120 = 0 THEN 'poison' ELSE 'unreadable' END END,
@@ -38,21 +38,21 @@ _STATEMENTS: Final = (
     {_NUMBERS}""",
     f"""INSERT INTO classifications (task_id, sha256, class_version_id, prediction, confidence, status, reasons,
         result, external_id, created_at)
-    SELECT 'history-' || n, {_SHA256}, version.id, {_CLASS}, 0.4 + (n % 60) / 100.0,
+    SELECT 'archive-' || n, {_SHA256}, version.id, {_CLASS}, 0.4 + (n % 60) / 100.0,
         CASE WHEN n % 60 < 12 THEN 'needs_review' ELSE 'classified' END,
         CASE WHEN n % 60 < 12 THEN ARRAY['low_confidence'] ELSE ARRAY[]::text[] END,
         jsonb_build_object('pages', jsonb_build_array(jsonb_build_object('number', 1)), 'checkpoint', NULL),
         'case-' || n, {_WHEN} {_NUMBERS}, class_versions AS version
     WHERE version.class_set = '{CLASS_SET}' AND {_IS_CLASSIFIED}""",
     f"""INSERT INTO inquiries (task_id, sha256, result, external_id, created_at)
-    SELECT 'history-' || n, {_SHA256}, '{{}}', 'case-' || n, {_WHEN} {_NUMBERS} WHERE {_IS_ASKED}""",
+    SELECT 'archive-' || n, {_SHA256}, '{{}}', 'case-' || n, {_WHEN} {_NUMBERS} WHERE {_IS_ASKED}""",
     f"""INSERT INTO answers (sha256, asked, pages, question, reader, kind, status, answer, confidence,
         evidence)
     SELECT {_SHA256}, repeat('a', 64), ARRAY[1], 'What is the total?', 'reader', 'extraction', 'answered', '1', 1,
         '[]' {_NUMBERS} WHERE {_IS_ASKED}""",
     f"""INSERT INTO corrections (sha256, class_set, label, previous, task_id, correction_task_id, by, created_at)
     SELECT {_SHA256}, '{CLASS_SET}', (ARRAY{list(CLASSES)!r})[1 + (n + (n % 3) / 2) % {len(CLASSES)}], {_CLASS},
-        'history-' || n, 'correction-' || n, 'ann', {_WHEN} {_NUMBERS} WHERE {_IS_CLASSIFIED} AND n % 50 < 4""",
+        'archive-' || n, 'correction-' || n, 'ann', {_WHEN} {_NUMBERS} WHERE {_IS_CLASSIFIED} AND n % 50 < 4""",
     "ANALYZE",
 )
 
