@@ -23,9 +23,9 @@ from worker.app import make_app
 from worker.embedded import Embedded
 from worker.stack import CLASSES as CLASS_SETS
 
-ROUNDS: Final = 3
-SCANS: Final = 16
-PDFS: Final = 120
+ROUNDS: Final = 2
+SCANS: Final = 8
+PDFS: Final = 40
 NODES: Final = (1, 2, 4)
 STEP: Final = 0.1
 """Seconds of a page on the simulated device."""
