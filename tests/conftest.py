@@ -97,7 +97,8 @@ def fresh_database(admin: Engine, migrated: str) -> FreshDatabase:
     def fresh() -> Iterator[str]:
         name = f"test_{uuid.uuid4().hex}"
         with admin.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {migrated}"))
+            # Half of what it costs to have the copy go through the log.
+            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {migrated} STRATEGY FILE_COPY"))
         yield _url_of(admin, name)
         with admin.connect() as connection:
             connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))

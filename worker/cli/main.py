@@ -28,7 +28,6 @@ from worker.cli import (
     status,
 )
 from worker.cli.output import errors
-from worker.log import configure_console
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -47,6 +46,8 @@ def configure(
     ] = None,
 ) -> None:
     """Say what documents are, from textual class descriptions alone, and answer questions about them."""
+    from worker.log import configure_console
+
     configure_console()
     context.obj = config
 
