@@ -16,6 +16,12 @@ from benchmarks.rivals import IN_FLIGHT, LITSERVE, OURS, PAPERLESS, PREFORK
 FOLDER: Final = Path(__file__).resolve().parent.parent / "docs" / "performance"
 INK, QUIET, OTHER = "#1f4e79", "#9db4c8", "#c26d2d"
 
+_MODELS: Final = {
+    "device_20_ms_and_1_ms_an_item": "A simulated device",
+    "vit_hidden_64_image_32": "ViT, 64 wide, 32 px",
+    "vit_hidden_192_image_224": "ViT, 192 wide, 224 px",
+}
+
 Results = Mapping[str, Mapping[str, Any]]
 
 
@@ -49,7 +55,9 @@ def _plain(axes: Axes, title: str) -> None:
 def _bars(axes: Axes, names: Sequence[str], values: Sequence[float], title: str, form: str = "{:.0f}") -> None:
     bars = axes.barh(names, values, color=[INK if name == OURS else QUIET for name in names])
     axes.bar_label(bars, [form.format(value) for value in values], padding=3, fontsize=8)
-    axes.invert_yaxis()
+    if not axes.yaxis_inverted():
+        # Axes that are shared turn together.
+        axes.invert_yaxis()
     axes.margins(x=0.15)
     _plain(axes, title)
 
@@ -73,9 +81,10 @@ def _servers(figure: Figure, figures: Mapping[str, Any]) -> None:
             label = OURS if server == "threads" else server
             axes.plot(list(rates), list(rates.values()), "o-", color=colours[server], markersize=3, label=label)
         axes.set_xscale("log", base=2)
+        axes.set_xticks([1, 4, 16, 64], ["1", "4", "16", "64"])
         axes.set_xlabel("in flight", fontsize=8)
         axes.set_ylim(bottom=0)
-        _plain(axes, model.replace("_", " ")[:22])
+        _plain(axes, _MODELS[model])
     figure.axes[0].set_ylabel("images a second", fontsize=8)
     figure.axes[0].legend(fontsize=8, frameon=False)
 
