@@ -80,7 +80,7 @@ def make_app(settings: Settings, *, trains: bool = False) -> Celery:
         "retry_on_timeout": True,
     }
     if trains:
-        transport["idle"] = trainer.IDLE
+        transport |= {"idle": trainer.IDLE, "groups_acks": False}
     app.conf.update(
         task_serializer="json",
         result_serializer="json",

@@ -45,8 +45,8 @@ class QoS(redis.QoS):
             super().append(message, delivery_tag)  # type: ignore[no-untyped-call]
 
     def ack(self, delivery_tag: str) -> None:
-        if self.channel.active_queues:
-            # Said with the next look for a message, which comes soon.
+        if self.channel.groups_acks and self.channel.active_queues:
+            # Said with the next look for a message.
             self.channel.done.append(delivery_tag)
             virtual.QoS.ack(self, delivery_tag)  # type: ignore[no-untyped-call]
         else:
@@ -63,13 +63,15 @@ class QoS(redis.QoS):
 class Channel(redis.Channel):
     """Where kombu waits for a message, this asks for one, and waits a moment when there was none.
 
-    `idle`, a transport option: seconds between looks at empty queues. Redis rounds it up to its own tick of 1 / hz,
-    which is 0.1 s by default.
+    Transport options are `idle`: seconds between looks at empty queues, which Redis rounds up to its own tick of
+    1 / hz, 0.1 s by default; and `groups_acks`: whether what is acknowledged is told with the next look. A trainer,
+    which does not look again before its run has ended, tells it at once.
     """
 
     QoS = QoS
     idle = 0.01
-    from_transport_options: Any = (*redis.Channel.from_transport_options, "idle")
+    groups_acks = True
+    from_transport_options: Any = (*redis.Channel.from_transport_options, "idle", "groups_acks")
     is_reading = False
     """Whether the message at hand is what the script took."""
     _taken = 0
@@ -103,7 +105,7 @@ class Channel(redis.Channel):
         super().close()  # type: ignore[no-untyped-call]
 
     def _tell_of_done(self) -> None:
-        """Where no look for a message will come that could say so."""
+        """Where no look for a message will come soon that could say so."""
         if self.done:
             with self.conn_or_acquire() as client, client.pipeline() as pipe:
                 pipe.zrem(self.unacked_index_key, *self.done).hdel(self.unacked_key, *self.done).execute()
@@ -157,6 +159,9 @@ class Channel(redis.Channel):
         else:
             self._taken += 1
             del self.done[:told]
+            if not self.qos.can_consume():
+                # Its places are all taken: the next look may be long in coming.
+                self._tell_of_done()
             return found
         finally:
             self.is_reading = False

@@ -183,6 +183,27 @@ def test_what_is_acknowledged_after_the_last_look_is_told_at_once(
     assert not store.exists(f"{prefix}unacked", f"{prefix}unacked_index")
 
 
+def test_what_is_acknowledged_is_told_at_once_where_all_places_are_taken_again(
+    connect: Connect, store: "redis.Redis", prefix: str
+) -> None:
+    send(connect(), "one", "two")
+    channel, messages = holding(connect())
+    channel.basic_qos(0, 1, False)
+    # Acknowledged while a look is on its way, which finds what takes the place.
+    channel._brpop_start()
+    messages[0].ack()
+    channel._brpop_read()
+    assert store.hkeys(f"{prefix}unacked") == [messages[1].delivery_tag]
+    assert not channel.done
+
+
+def test_a_channel_that_groups_nothing_tells_at_once(connect: Connect, store: "redis.Redis", prefix: str) -> None:
+    send(connect(), "one")
+    _, messages = holding(connect(groups_acks=False))
+    messages[0].ack()
+    assert not store.exists(f"{prefix}unacked", f"{prefix}unacked_index")
+
+
 def test_what_redis_did_not_hear_of_is_told_again(connect: Connect, store: "redis.Redis", prefix: str) -> None:
     send(connect(), "one")
     channel, messages = holding(connect())
