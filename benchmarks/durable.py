@@ -14,7 +14,7 @@ from celery import Celery
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from benchmarks.contender import CeleryServer, environment_of, prepare, rate, settings_of
+from benchmarks.contender import CeleryServer, environment_of, plain_app, prepare, rate, settings_of
 from core.contract import CLASSIFY
 from core.settings import Settings
 from db.session import make_engine
@@ -122,19 +122,11 @@ class _Result(_Table):
 
 
 def _app(settings: Settings) -> Celery:
-    """As people write it, but for what makes Celery lose tasks; events as ours sends them."""
-    assert settings.broker.url is not None  # noqa: S101 - the environment has it
-    url = settings.broker.url.get_secret_value()
-    app = Celery("straightforward", broker=url, backend=url, set_as_current=False)
+    """The usual one, with events as ours sends them."""
+    app = plain_app(settings)
     app.conf.update(
-        broker_transport_options={"global_keyprefix": settings.broker.key_prefix},
-        result_backend_transport_options={"global_keyprefix": settings.broker.key_prefix},
-        task_default_queue="classify",
-        task_acks_late=True,
         task_track_started=True,
         worker_send_task_events=True,
-        worker_prefetch_multiplier=1,
-        worker_hijack_root_logger=False,
         worker_pool="threads",
         worker_concurrency=settings.node.concurrency,
     )

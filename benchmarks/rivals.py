@@ -19,7 +19,7 @@ import numpy as np
 from celery import Celery, signals
 from PIL import Image
 
-from benchmarks.contender import CeleryServer, Server, environment_of, prepare, settings_of
+from benchmarks.contender import CeleryServer, Server, environment_of, plain_app, prepare, settings_of
 from core.backends import make_backend
 from core.class_set import ClassSet
 from core.classify import Classifier
@@ -63,7 +63,7 @@ def rivals(folder: Path) -> dict[str, Any]:
             settings = settings_of(environment)
             server = CeleryServer(
                 ["worker", "worker"] if name == OURS else ["benchmarks.rivals", name],
-                make_app(settings) if name == OURS else _app(settings),
+                make_app(settings) if name == OURS else plain_app(settings),
                 lambda *_: "",
                 folder / f"{name}.log",
                 environment,
@@ -197,24 +197,9 @@ def _text_of(pdf: bytes) -> str:
 _TASK: Final = "classify"
 
 
-def _app(settings: Settings) -> Celery:
-    assert settings.broker.url is not None  # noqa: S101 - the environment has it
-    url = settings.broker.url.get_secret_value()
-    app = Celery("rival", broker=url, backend=url, set_as_current=False)
-    app.conf.update(
-        broker_transport_options={"global_keyprefix": settings.broker.key_prefix},
-        result_backend_transport_options={"global_keyprefix": settings.broker.key_prefix},
-        task_default_queue="classify",
-        task_acks_late=True,
-        worker_prefetch_multiplier=1,
-        worker_hijack_root_logger=False,
-    )
-    return app
-
-
 def _serve(name: str) -> None:
     """A node of Celery's usual kind, a process a core."""
-    app, made = _app(Settings.load()), list[Ask]()
+    app, made = plain_app(Settings.load()), list[Ask]()
     make = _paperless if name == PAPERLESS else _pipeline
     signals.worker_process_init.connect(lambda **_: made.append(make()), weak=False)
 
