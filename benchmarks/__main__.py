@@ -26,11 +26,11 @@ PARTS: Final[dict[str, Callable[[Path], dict[str, Any]]]] = {
     "Several nodes": queueing.nodes,
     "Batches on a simulated device": lambda _: batching.simulated(),
     "Servers on one model": batching.servers,
-    "Rivals on the same scans": rivals.rivals,
     "Growth with classes": lambda _: growth.classes(),
     "Growth with history": growth.history,
     "Growth of the database": growth.rows,
     "Start and memory": start.node,
+    "Rivals on the same scans": rivals.rivals,
 }
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from celery import Celery, signals
 from PIL import Image
 
-from benchmarks.contender import CeleryServer, Server, environment_of, plain_app, prepare, settings_of
+from benchmarks.contender import PATIENCE, CeleryServer, Server, environment_of, plain_app, prepare, settings_of
 from core.backends import make_backend
 from core.class_set import ClassSet
 from core.classify import Classifier
@@ -73,7 +73,7 @@ def rivals(folder: Path) -> dict[str, Any]:
         if LITSERVE not in figures:
             with socket.create_server(("127.0.0.1", 0)) as probe:
                 port = probe.getsockname()[1]
-            web = Server(["benchmarks.rivals", LITSERVE, str(port)], folder / "litserve.log")
+            web = Server(["benchmarks.litserve_node", "pipeline", str(port)], folder / "litserve.log")
             stack.callback(web.end)
             servers[LITSERVE] = (web, partial(_by_http, f"http://127.0.0.1:{port}"))
         for _, ask in servers.values():
@@ -139,6 +139,8 @@ def _by_http(url: str, files: Sequence[Path], in_flight: int) -> tuple[list[floa
                 answer = requests.post(f"{url}/predict", json={"file": str(file)}, timeout=300)
             except requests.ConnectionError:
                 # It is not up yet.
+                if time.perf_counter() - begun > PATIENCE:
+                    raise
                 time.sleep(0.2)
                 continue
             answer.raise_for_status()
@@ -149,7 +151,7 @@ def _by_http(url: str, files: Sequence[Path], in_flight: int) -> tuple[list[floa
     return [seconds for seconds, _ in answers], [said for _, said in answers]
 
 
-def _pipeline() -> Ask:
+def pipeline() -> Ask:
     """Our own reading, encoding and deciding, called one by one in the process that serves."""
     recognizer, backend = Recognizer(), make_backend(Model())
     backend.load("cpu")
@@ -200,7 +202,7 @@ _TASK: Final = "classify"
 def _serve(name: str) -> None:
     """A node of Celery's usual kind, a process a core."""
     app, made = plain_app(Settings.load()), list[Ask]()
-    make = _paperless if name == PAPERLESS else _pipeline
+    make = _paperless if name == PAPERLESS else pipeline
     signals.worker_process_init.connect(lambda **_: made.append(make()), weak=False)
 
     def classify(file: str) -> str:
@@ -210,29 +212,5 @@ def _serve(name: str) -> None:
     app.Worker(hostname="rival@here", queues="classify", without_mingle=True, quiet=True).start()
 
 
-def _serve_http(port: int) -> None:
-    import litserve
-
-    class Api(litserve.LitAPI):
-        def setup(self, _device: str) -> None:
-            self._ask = _pipeline()
-
-        def decode_request(self, request: dict[str, str]) -> Path:
-            return Path(request["file"])
-
-        def predict(self, file: Path) -> str:
-            return self._ask(file)
-
-        def encode_response(self, output: str) -> dict[str, str]:
-            return {"class": output}
-
-    # A process a core.
-    server = litserve.LitServer(Api(), accelerator="cpu", devices=1, workers_per_device=2, timeout=False)
-    server.run(host="127.0.0.1", port=port, generate_client_file=False, log_level="warning")
-
-
 if __name__ == "__main__":
-    if sys.argv[1] == LITSERVE:
-        _serve_http(int(sys.argv[2]))
-    else:
-        _serve(sys.argv[1])
+    _serve(sys.argv[1])
