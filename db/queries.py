@@ -1450,22 +1450,24 @@ def put_answers(
         connection.execute(insert_or(models.Answer).on_conflict_do_nothing(), rows)
 
 
+_ANSWER: Final = (
+    models.Answer.question,
+    models.Answer.kind,
+    models.Answer.status,
+    models.Answer.answer,
+    models.Answer.value,
+    models.Answer.confidence,
+    models.Answer.evidence,
+)
+"""What an answer consists of, as the contract has it."""
+
+
 def get_answers(
     connection: Connection, sha256: str, pages: Sequence[int], readers: Mapping[str, str]
 ) -> dict[str, Answer]:
     """Question → answer, for those that its reader has answered from these pages."""
     asked = [_asked(pages, question, reader) for question, reader in readers.items()]
-    rows = connection.execute(
-        select(
-            models.Answer.question,
-            models.Answer.kind,
-            models.Answer.status,
-            models.Answer.answer,
-            models.Answer.value,
-            models.Answer.confidence,
-            models.Answer.evidence,
-        ).where(models.Answer.sha256 == sha256, models.Answer.asked.in_(asked))
-    )
+    rows = connection.execute(select(*_ANSWER).where(models.Answer.sha256 == sha256, models.Answer.asked.in_(asked)))
     return {row.question: Answer.model_validate(dict(row._mapping)) for row in rows}
 
 
@@ -1476,17 +1478,7 @@ def _asked(pages: Sequence[int], question: str, reader: str) -> str:
 def answers_about(connection: Connection, sha256: str) -> list[Answer]:
     """What was found on a document, each question's newest answer, in the order in which they were first asked."""
     rows = connection.execute(
-        select(
-            models.Answer.question,
-            models.Answer.kind,
-            models.Answer.status,
-            models.Answer.answer,
-            models.Answer.value,
-            models.Answer.confidence,
-            models.Answer.evidence,
-        )
-        .where(models.Answer.sha256 == sha256)
-        .order_by(models.Answer.created_at, models.Answer.asked)
+        select(*_ANSWER).where(models.Answer.sha256 == sha256).order_by(models.Answer.created_at, models.Answer.asked)
     )
     return list({row.question: Answer.model_validate(dict(row._mapping)) for row in rows}.values())
 

@@ -256,9 +256,7 @@ def _recall(
     media_type, page_count, rows = found
     by_number = {row.number: row for row in rows}
     chosen = [by_number.get(number) for number in choose_pages(pages, page_count, limits)]
-    complete = [
-        row for row in chosen if row is not None and row.features.keys() >= {runtime.encoder, *names.values()}
-    ]
+    complete = [row for row in chosen if row is not None and row.features.keys() >= wanted]
     if len(complete) < len(chosen):
         return True, None
     found_pages = features.read({row.number: row.features[runtime.encoder] for row in complete})

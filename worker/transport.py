@@ -100,9 +100,12 @@ class Channel(redis.Channel):
         return found
 
     def close(self) -> None:
-        if not self.closed:
-            self._tell_of_done()
-        super().close()  # type: ignore[no-untyped-call]
+        try:
+            if not self.closed:
+                self._tell_of_done()
+        finally:
+            # Also where Redis is away: what it was not told comes back, and has ended.
+            super().close()  # type: ignore[no-untyped-call]
 
     def _tell_of_done(self) -> None:
         """Where no look for a message will come soon that could say so."""

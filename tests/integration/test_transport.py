@@ -172,6 +172,17 @@ def test_what_is_acknowledged_before_the_last_look_is_told_at_the_end(
     assert not store.exists(f"{prefix}unacked", f"{prefix}unacked_index")
 
 
+def test_a_channel_closes_though_redis_cannot_be_told_any_more(connect: Connect) -> None:
+    send(connect(), "one")
+    channel, messages = holding(connect())
+    messages[0].ack()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(channel, "_tell_of_done", Mock(side_effect=redis.ConnectionError("away")))
+        with pytest.raises(redis.ConnectionError):
+            channel.close()
+    assert channel.closed
+
+
 def test_what_is_acknowledged_after_the_last_look_is_told_at_once(
     connect: Connect, store: "redis.Redis", prefix: str
 ) -> None:
