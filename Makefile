@@ -6,6 +6,8 @@ SIDE_BY_SIDE := $(shell expr $$(nproc) + 1)
 MEASURED := tests/acceptance/test_learning.py::test_better_ones_serve_worse_ones_do_not_and_back_again_under_traffic
 TASKS ?= 1000
 SEEDS ?= 1,2,3,4,5
+# Else each of the tests' many processes compiles all of the project for itself.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup demo test types suite fuzz chaos bench bench-gpu up clean
 

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, text
 
 from core.settings import Broker, Database, Documents, Model, Reading, Settings
 from db import migrations
-from db.session import make_engine
+from db.session import make_engine, transaction
 from worker.embedded import Addresses, Embedded
 
 
@@ -91,19 +91,71 @@ FreshDatabase = Callable[[], AbstractContextManager[str]]
 
 @pytest.fixture(scope="session")
 def fresh_database(admin: Engine, migrated: str) -> FreshDatabase:
-    """Entering it makes an empty database with all its tables, and gives its URL; leaving it drops the database."""
+    """Entering it makes a database with all its tables, empty, and gives its URL; after it, nobody is connected.
 
-    @contextmanager
-    def fresh() -> Iterator[str]:
+    A database whose schema is still as it was is emptied and given to the next, at a tenth of what a new one costs.
+    """
+    empty: list[tuple[str, int]] = []
+
+    def new() -> tuple[str, int]:
         name = f"test_{uuid.uuid4().hex}"
         with admin.connect() as connection:
             # Half of what it costs to have the copy go through the log.
             connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {migrated} STRATEGY FILE_COPY"))
+            return name, connection.execute(text("SELECT txid_current()")).scalar_one()
+
+    @contextmanager
+    def fresh() -> Iterator[str]:
+        name, made = empty.pop() if empty else new()
         yield _url_of(admin, name)
-        with admin.connect() as connection:
-            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        if _emptied(admin, name, made):
+            empty.append((name, made))
+        else:
+            with admin.connect() as connection:
+                connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
 
     return fresh
+
+
+_EMPTY = text("""
+    DO $$
+    DECLARE
+        stored regclass;
+    BEGIN
+        SET LOCAL session_replication_role = replica;
+        FOR stored IN SELECT oid FROM pg_class
+            WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> 'alembic_version'
+        LOOP
+            EXECUTE format('DELETE FROM %s', stored);
+        END LOOP;
+        PERFORM setval(oid, 1, false) FROM pg_class WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace;
+    END $$
+""")
+_DISCONNECT = text("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = :name")
+_IS_AS_MADE = text("""
+    SELECT NOT EXISTS (SELECT FROM pg_class WHERE xmin::text::bigint >= :made)
+       AND NOT EXISTS (SELECT FROM pg_attribute WHERE xmin::text::bigint >= :made)
+       AND NOT EXISTS (SELECT FROM pg_proc WHERE xmin::text::bigint >= :made)
+       AND NOT EXISTS (SELECT FROM pg_namespace WHERE xmin::text::bigint >= :made)
+       AND NOT EXISTS (SELECT FROM pg_default_acl WHERE xmin::text::bigint >= :made)
+       AND NOT EXISTS (SELECT FROM pg_db_role_setting WHERE xmin::text::bigint >= :made)
+       AND (SELECT count(*) FROM alembic_version WHERE xmin::text::bigint < :made) = 1
+""")
+
+
+def _emptied(admin: Engine, name: str, made: int) -> bool:
+    """Whether the database is as it was made: its rows are gone, and all who were connected. Else leave it alone."""
+    engine = make_engine(_url_of(admin, name), statement_timeout=60, pool_size=1)
+    try:
+        with admin.connect() as connection:
+            connection.execute(_DISCONNECT, {"name": name})
+        with transaction(engine) as connection:
+            is_as_made: bool = connection.execute(_IS_AS_MADE, {"made": made}).scalar_one()
+            if is_as_made:
+                connection.execute(_EMPTY)
+        return is_as_made
+    finally:
+        engine.dispose()
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ import gc
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import psutil
+from child import Child
 from pydantic import BaseModel, SecretStr
 
 from core.contract import IntakeClient
@@ -79,15 +78,14 @@ class Process:
     ) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
-        self._command = [sys.executable, *program, *words]
+        self._program = program
+        self._words = words
         self._environment = environment_of(settings)
 
     def __enter__(self) -> Self:
         own = {name: value for name, value in os.environ.items() if not name.startswith("DOCINTAKE_")}
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self._command, cwd=PROJECT, env={**own, **self._environment}, stdout=log, stderr=log
-            )
+        environment = {**own, **self._environment}
+        self.process = Child(self._program, self._words, PROJECT, environment, self.log)
         return self
 
     def __exit__(self, *_: object) -> None:

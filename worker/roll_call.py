@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from celery import Celery
 
 ROLL_CALL: Final = "roll_call"
-_PATIENCE: Final = 1.0
-"""Seconds in which a node answers that is not stuck."""
+_PATIENCE: Final = 3.0
+"""Seconds in which a node answers that is not stuck, however busy its machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,18 @@ class Node:
 
 
 def call(app: "Celery") -> tuple[Node, ...]:
-    """Every node that answers within a second, by name. Raises kombu's OperationalError or redis' RedisError."""
-    answers = app.control.broadcast(ROLL_CALL, reply=True, timeout=_PATIENCE) or []
+    """Every node that answers, by name: at once where all that listen do, else after three seconds without another.
+
+    Raises kombu's OperationalError or redis' RedisError.
+    """
+    with app.connection_for_write() as connection:
+        listening = len(connection.default_channel.get_table(app.control.mailbox.exchange.name))
+        if not listening:
+            return ()
+        # One that was killed is still counted, and waited for.
+        answers = app.control.broadcast(
+            ROLL_CALL, reply=True, timeout=_PATIENCE, limit=listening, connection=connection
+        )
     found = [(name, said) for answer in answers for name, said in answer.items() if "queues" in said]
     return tuple(
         Node(name, **{**said, "doing": [Doing(**task) for task in said["doing"]]}) for name, said in sorted(found)

@@ -84,7 +84,7 @@ class Status:
 
 
 def look(app: "Celery", engine: "Engine") -> Status:
-    """Both halves at the same time: nodes have a second to answer."""
+    """Both halves at the same time: nodes may take seconds to answer."""
     errors: dict[str, str] = {}
 
     def half(of: Callable[[], FoundT]) -> FoundT | None:
