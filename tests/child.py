@@ -49,6 +49,7 @@ class Child:
     def __init__(
         self, program: Sequence[str], words: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path
     ) -> None:
+        log.touch()
         self._process = _SERVER.Process(target=_become, args=([*program, *words], folder, dict(environment), log))
         self._process.start()
         assert self._process.pid
