@@ -1,8 +1,10 @@
 """What the batcher makes of a device, and whole servers around it: ours, LitServe, and Celery's usual worker."""
 
 import asyncio
+import os
 import socket
 import statistics
+import subprocess
 import sys
 import threading
 import time
@@ -158,7 +160,7 @@ def servers(folder: Path) -> dict[str, Any]:
             with ExitStack() as stack:
                 contenders: dict[str, Contender] = {
                     pool: stack.enter_context(_celery(pool, name, addresses.redis_url, folder))
-                    for pool in ("threads", "prefork")
+                    for pool in ("threads", "two nodes", "prefork")
                 }
                 if "litserve" not in figures:
                     contenders["litserve"] = stack.enter_context(_litserve(name, folder))
@@ -184,8 +186,9 @@ def _measure(name: str, workload: Workload, contenders: dict[str, Contender]) ->
                 1000 * (server.processor_seconds() - before) / (len(times) + in_flight - 1)
             )
             server.halt()
-        for other in rates.keys() - {"threads"}:
+        for other in rates.keys() - {"threads", "two nodes"}:
             figures[f"{here} ours to {other}"] = rates["threads"] / rates[other]
+            figures[f"{here} two of ours to {other}"] = rates["two nodes"] / rates[other]
     return figures
 
 
@@ -256,7 +259,10 @@ def _send(app: Celery, number: int) -> str:
 
 
 def _app(pool: str, url: str) -> Celery:
-    """Settings as worker.app has them, a queue a pool."""
+    """Settings as worker.app has them, a queue a pool.
+
+    Ours are `threads` and, since LitServe has two processes, `two nodes`.
+    """
     app = Celery("batching", broker=url, backend=url, set_as_current=False)
     app.conf.update(
         task_serializer="json",
@@ -269,8 +275,8 @@ def _app(pool: str, url: str) -> Celery:
         task_acks_late=True,
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,
-        worker_pool=pool,
-        worker_concurrency=max(IN_FLIGHT) if pool == "threads" else 1,
+        worker_pool="prefork" if pool == "prefork" else "threads",
+        worker_concurrency={"threads": max(IN_FLIGHT), "two nodes": max(IN_FLIGHT) // 2, "prefork": 1}[pool],
     )
     return app
 
@@ -278,7 +284,7 @@ def _app(pool: str, url: str) -> Celery:
 def _serve(pool: str, name: str, url: str) -> None:
     app, workload = _app(pool, url), WORKLOADS[name]
     encode: Callable[[int], float]
-    if pool == "threads":
+    if pool != "prefork":
         run = workload.make()
         device = Batcher(
             max_items=workload.max_batch, max_weight=workload.max_batch, linger=LINGER, on_death=lambda: None
@@ -297,9 +303,14 @@ def _serve(pool: str, name: str, url: str) -> None:
 
     app.task(encode, name=_TASK)
     app.worker_main(
-        ["worker", "--loglevel", "WARNING", "--without-gossip", "--without-mingle", "--without-heartbeat"]
+        f"worker --hostname={os.getpid()}@%h --loglevel=WARNING "
+        "--without-gossip --without-mingle --without-heartbeat".split()
     )
 
 
 if __name__ == "__main__":
-    _serve(*sys.argv[1:])
+    if sys.argv[1] == "two nodes" and "second" not in sys.argv:
+        with subprocess.Popen([sys.executable, "-m", "benchmarks.batching", *sys.argv[1:], "second"]):  # noqa: S603
+            _serve(*sys.argv[1:])
+    else:
+        _serve(*sys.argv[1:4])

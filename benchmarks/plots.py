@@ -72,14 +72,15 @@ def _durable(figure: Figure, figures: Mapping[str, Any]) -> None:
 def _servers(figure: Figure, figures: Mapping[str, Any]) -> None:
     found: dict[str, dict[str, dict[int, float]]] = {}
     for key, value in figures.items():
-        if match := re.fullmatch(r"(\w+), (\d+) in flight: (\w+) images/s", key):
+        if match := re.fullmatch(r"(\w+), (\d+) in flight: (threads|two nodes|prefork|litserve) images/s", key):
             model, in_flight, server = match.groups()
             found.setdefault(model, {}).setdefault(server, {})[int(in_flight)] = value
-    colours = {"threads": INK, "litserve": OTHER, "prefork": QUIET}
+    styles = {"threads": (INK, "o-"), "two nodes": (INK, "o:"), "litserve": (OTHER, "o-"), "prefork": (QUIET, "o-")}
     for axes, (model, servers) in zip(figure.subplots(1, len(found), squeeze=False)[0], found.items(), strict=True):
         for server, rates in servers.items():
-            label = OURS if server == "threads" else server
-            axes.plot(list(rates), list(rates.values()), "o-", color=colours[server], markersize=3, label=label)
+            label = {"threads": OURS, "two nodes": f"two of {OURS}"}.get(server, server)
+            colour, style = styles[server]
+            axes.plot(list(rates), list(rates.values()), style, color=colour, markersize=3, label=label)
         axes.set_xscale("log", base=2)
         axes.set_xticks([1, 4, 16, 64], ["1", "4", "16", "64"])
         axes.set_xlabel("in flight", fontsize=8)
