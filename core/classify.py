@@ -13,7 +13,7 @@ from core.contract import Reason
 from core.features import Features
 from core.settings import Thresholds
 from core.sketch import PAGE_DECAY
-from core.zero_shot import Scores, ZeroShot
+from core.zero_shot import Scores, ZeroShot, log_sum_exp
 
 SURE: Final = 0.9
 """Two pages that are as sure as that to be of different classes disagree."""
@@ -35,8 +35,8 @@ class PageDecision:
 class Decision:
     """What a document is.
 
-    `probabilities` hold every class by name, best first, given that it is one of them: they sum to 1, and are empty
-    for a document of blank pages. `in_set` is the probability that it is one of them.
+    `probabilities` hold the likeliest classes by name, best first, given that it is one of the set's: those of all
+    classes sum to 1. They are empty for a document of blank pages. `in_set` is the probability that it is one of them.
     """
 
     status: Literal["classified", "needs_review"]
@@ -103,14 +103,23 @@ class Classifier:
         chances, in_set = self._chances(_joined(self.zero_shot.scores(pages))[None], [pages])
         return chances[0], float(in_set[0])
 
-    def decide(self, pages: Sequence[tuple[int, Features | None]], thresholds: Thresholds) -> Decision:
-        """Decide about a document from its pages: (number, features), features being None for a blank page."""
-        return self.decide_all([pages], thresholds)[0]
+    def decide(
+        self, pages: Sequence[tuple[int, Features | None]], thresholds: Thresholds, top: int | None = None
+    ) -> Decision:
+        """Decide about a document from its pages: (number, features), features being None for a blank page.
+
+        The decision lists the probabilities of the `top` likeliest classes; without `top`, those of all.
+        """
+        return self.decide_all([pages], thresholds, top)[0]
 
     def decide_all(
-        self, documents: Sequence[Sequence[tuple[int, Features | None]]], thresholds: Thresholds
+        self,
+        documents: Sequence[Sequence[tuple[int, Features | None]]],
+        thresholds: Thresholds,
+        top: int | None = None,
     ) -> list[Decision]:
         """Decide about each document; of many, each costs a fraction of what one costs alone."""
+        top = len(self.names) if top is None else top
         in_order = [sorted(pages, key=lambda page: page[0]) for pages in documents]
         shown = [[features for _, features in pages if features is not None] for pages in in_order]
         pages = [page for document in shown for page in document]
@@ -122,15 +131,17 @@ class Classifier:
             joined = [_joined(scores[firsts[index] : firsts[index + 1]]) for index in several]
             views = _Views.of(
                 *self._chances(
-                    np.stack([*scores, *joined]), [*([page] for page in pages), *map(shown.__getitem__, several)]
-                )
+                    np.concatenate([scores, *(row[None] for row in joined)]),
+                    [*([page] for page in pages), *map(shown.__getitem__, several)],
+                ),
+                top,
             )
         # A document of one page is what its page is.
         wholes = firsts[:-1]
         for row, index in enumerate(several, start=len(pages)):
             wholes[index] = row
         return [
-            self._decision(numbered, views, first, whole, thresholds)
+            self._decision(numbered, views, first, whole, thresholds, top)
             for numbered, first, whole in zip(in_order, firsts, wholes, strict=False)
         ]
 
@@ -141,6 +152,7 @@ class Classifier:
         first: int,
         whole: int,
         thresholds: Thresholds,
+        top: int,
     ) -> Decision:
         """Of the views, `first` is that of the first page that is not blank, and `whole` that of all pages."""
         names, results, sure = self.names, list[PageDecision](), set[int]()
@@ -169,7 +181,7 @@ class Classifier:
             reasons=reasons,
             prediction=names[order[0]],
             confidence=chances[0],
-            probabilities=dict(zip([names[index] for index in order], chances, strict=True)),
+            probabilities={names[index]: chance for index, chance in zip(order[:top], chances, strict=False)},
             in_set=in_set,
             pages=tuple(results),
         )
@@ -198,7 +210,7 @@ class Classifier:
             ]
             classes = np.stack(adjusted) / temperature
             outside = outside / temperature
-        inside = np.logaddexp.reduce(classes, axis=1)
+        inside = log_sum_exp(classes)
         chances: Scores = np.exp(classes - inside[:, None])
         return chances, np.exp(inside - np.logaddexp(inside, outside))
 
@@ -208,14 +220,21 @@ class _Views:
     """Pages and whole documents as a classifier sees them: a row each."""
 
     order: list[list[int]]
-    """Classes, best first."""
+    """The likeliest classes, best first, and of equals the first ones first: two at least."""
     chances: list[list[float]]
     """Their probabilities, in that order."""
     in_set: list[float]
 
     @classmethod
-    def of(cls, chances: Scores, in_set: Scores) -> Self:
-        order = np.argsort(-chances, axis=1, kind="stable")
+    def of(cls, chances: Scores, in_set: Scores, top: int) -> Self:
+        """Of (views, classes) probabilities."""
+        top = min(max(top, 2), chances.shape[1])
+        # Only what is as likely as the last one listed is put in order.
+        least = np.partition(chances, -top, axis=1)[:, -top]
+        rows, columns = np.nonzero(chances >= least[:, None])
+        by_chance = np.lexsort((-chances[rows, columns], rows))
+        firsts = np.searchsorted(rows, np.arange(len(chances)))
+        order = columns[by_chance[firsts[:, None] + np.arange(top)]]
         return cls(order.tolist(), np.take_along_axis(chances, order, axis=1).tolist(), in_set.tolist())
 
 

@@ -19,7 +19,7 @@ from core.class_set import ClassSet, DocumentClass
 from core.features import STOPWORDS, Features, mark_key, phrase_keys, words_of
 from core.genres import KIND, Genre, genres, resemblance
 from core.prompts import prompts_of
-from core.zero_shot import NO_ENCODERS, EncodeTexts, Scores, means_of
+from core.zero_shot import NO_ENCODERS, EncodeTexts, Scores, log_sum_exp, means_of
 
 COSINE: Final = 15.0
 """Weight of a cosine beside the words: one rare word counts 1."""
@@ -111,7 +111,7 @@ class Descriptions:
         # One document after the other: all of them times all classes and genres would be more than a cache holds.
         borrowed = np.stack([(self.claims + row).max(axis=1) for row in looks.astype(np.float32)])
         classes = (own + np.maximum(own + self.original, borrowed)) / TEMPERATURE
-        others = np.logaddexp.reduce((meanings + looks + self.unclaimed) / TEMPERATURE, axis=1)
+        others = log_sum_exp((meanings + looks + self.unclaimed) / TEMPERATURE)
         return classes, np.logaddexp(others, FLOOR / TEMPERATURE)
 
 
@@ -121,6 +121,8 @@ class _Terms:
 
     keys: NDArray[np.uint32]
     """(terms,), sorted."""
+    ends: NDArray[np.bool_]
+    """(65,536,): which last 16 bits some key has. Most terms of a page are no key, and most of these are seen here."""
     starts: NDArray[np.int64]
     """(terms + 1,): where those of each term begin among what follows."""
     columns: NDArray[np.int64]
@@ -137,8 +139,11 @@ class _Terms:
         )
         weights = np.fromiter((weight for terms in columns for weight in terms.values()), np.float32, sum(sizes))
         order = np.argsort(places, kind="stable")
+        ends = np.zeros(1 << 16, dtype=np.bool_)
+        ends[keys.astype(np.uint16)] = True
         return cls(
             keys=keys,
+            ends=ends,
             starts=np.searchsorted(places[order], np.arange(len(keys) + 1)),
             columns=np.repeat(np.arange(len(columns)), sizes)[order],
             weights=weights[order],
@@ -171,17 +176,17 @@ class _Terms:
     def weigh(self, pages: Sequence[Features]) -> Scores:
         """(P, columns): what the terms on each page count, prominent ones more."""
         keys = np.concatenate([page.keys for page in pages])
-        row = np.repeat(np.arange(len(pages)), [len(page.keys) for page in pages])
-        places = np.searchsorted(self.keys, keys)
-        places[places == len(self.keys)] = 0
-        known = self.keys[places] == keys
-        prominence = np.concatenate([page.prominence for page in pages])[known]
-        emphasis = 1 + PROMINENCE / 255 * prominence.astype(np.float32)
-        starts = self.starts[places[known]]
-        counts = self.starts[places[known] + 1] - starts
+        likely = np.flatnonzero(self.ends[keys.astype(np.uint16)])
+        places = np.minimum(np.searchsorted(self.keys, keys[likely]), len(self.keys) - 1)
+        is_known = self.keys[places] == keys[likely]
+        known, places = likely[is_known], places[is_known]
+        row = np.searchsorted(np.cumsum([len(page.keys) for page in pages]), known, side="right")
+        emphasis = 1 + PROMINENCE / 255 * np.concatenate([page.prominence for page in pages])[known].astype(np.float32)
+        starts = self.starts[places]
+        counts = self.starts[places + 1] - starts
         # Of each term, its run of entries, one run after the other.
         entries = np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
-        cells = np.repeat(row[known] * self.width, counts) + self.columns[entries]
+        cells = np.repeat(row * self.width, counts) + self.columns[entries]
         weights = np.repeat(emphasis, counts) * self.weights[entries]
         counted = np.bincount(cells, weights, len(pages) * self.width).astype(np.float64, copy=False)
         return counted.reshape(len(pages), self.width)
