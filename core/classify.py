@@ -35,8 +35,8 @@ class PageDecision:
 class Decision:
     """What a document is.
 
-    `probabilities` hold the likeliest classes by name, best first, given that it is one of the set's: those of all
-    classes sum to 1. They are empty for a document of blank pages. `in_set` is the probability that it is one of them.
+    `probabilities` hold the likeliest classes by name, best first, given that it is one of the set's; those of all
+    classes sum to 1. They are empty for a document of blank pages. `in_set` is the probability that it is of the set.
     """
 
     status: Literal["classified", "needs_review"]
@@ -58,8 +58,8 @@ class Alignment(Protocol):
     @property
     def temperature(self) -> float: ...
 
-    def adjust(self, logits: Scores, pages: Sequence[Features]) -> Scores:
-        """The classes' logits for these pages, with what was learned."""
+    def adjust(self, logits: Scores, documents: Sequence[Sequence[Features]]) -> Scores:
+        """(D, C) logits of documents of these pages, with what was learned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +82,13 @@ class Classifier:
         """(C, dimensions): what the encoder makes of the classes, in the order of `names`."""
         return self.zero_shot.class_vectors
 
-    def logits(self, pages: Sequence[Features]) -> tuple[Scores, float]:
-        """A document of these pages by descriptions alone: (C,) logits, and the logit of "none of these"."""
-        classes, outside = self.zero_shot.logits(_joined(self.zero_shot.scores(pages))[None])
-        return classes[0], float(outside[0])
+    def logits(self, documents: Sequence[Sequence[Features]]) -> tuple[Scores, Scores]:
+        """D documents, each of these pages, by descriptions alone: (D, C) logits, and (D,) of "none of these"."""
+        pages = np.split(
+            self.zero_shot.scores([page for document in documents for page in document]),
+            np.cumsum([len(document) for document in documents[:-1]]),
+        )
+        return self.zero_shot.logits(np.stack([_joined(scores) for scores in pages]))
 
     @property
     def keys_of_encoders(self) -> frozenset[str]:
@@ -204,11 +207,7 @@ class Classifier:
         classes, outside = self.zero_shot.logits(scores)
         if self.learned:
             temperature = fmean(item.temperature for item in self.learned)
-            adjusted = [
-                np.mean([item.adjust(row, pages) for item in self.learned], axis=0)
-                for row, pages in zip(classes, views, strict=True)
-            ]
-            classes = np.stack(adjusted) / temperature
+            classes = np.mean([item.adjust(classes, views) for item in self.learned], axis=0) / temperature
             outside = outside / temperature
         inside = log_sum_exp(classes)
         chances: Scores = np.exp(classes - inside[:, None])

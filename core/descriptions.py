@@ -37,6 +37,8 @@ RIVALRY: Final = 2.0
 """How strongly a genre prefers the class that resembles it most."""
 FLOOR: Final = 10.0
 """Score of "nothing known", which competes with classes and genres."""
+NEAREST: Final = 8
+"""Genres that are looked at first, where there are very many classes."""
 TEMPERATURE: Final = 1.1
 """Makes probabilities of scores: the one number that was fitted, over many class sets; see docs/decisions.md."""
 
@@ -53,8 +55,7 @@ class Descriptions:
     vectors: Vectors
     """(2 G + C, dimensions), unit rows."""
     terms: "_Terms"
-    claims: Vectors
-    """(C, G): log of the share that a class has in a genre."""
+    claims: "_Claims"
     original: Scores
     """(C,): log of the share of a class that is like no genre, and its bonus."""
     unclaimed: Scores
@@ -75,7 +76,7 @@ class Descriptions:
         best = share.max(axis=0)
         with np.errstate(divide="ignore"):
             claimed = (share * (share / best) ** RIVALRY).astype(np.float64)
-            claims = np.log(claimed).astype(np.float32)
+            claims = _Claims.of(np.log(claimed).astype(np.float32))
             original = np.log(1 - claimed.max(axis=1)) + ORIGINAL
             unclaimed = np.log(np.maximum(0, 1 - best.astype(np.float64) / KIND))
         return cls(
@@ -106,13 +107,64 @@ class Descriptions:
         return scores
 
     def logits(self, scores: Scores) -> tuple[Scores, Scores]:
-        genres_ = self.claims.shape[1]
+        genres_ = len(self.unclaimed)
         looks, meanings, own = np.split(scores, [genres_, 2 * genres_], axis=1)
-        # One document after the other: all of them times all classes and genres would be more than a cache holds.
-        borrowed = np.stack([(self.claims + row).max(axis=1) for row in looks.astype(np.float32)])
-        classes = (own + np.maximum(own + self.original, borrowed)) / TEMPERATURE
+        classes = (own + np.maximum(own + self.original, self.claims.borrowed(looks))) / TEMPERATURE
         others = log_sum_exp((meanings + looks + self.unclaimed) / TEMPERATURE)
         return classes, np.logaddexp(others, FLOOR / TEMPERATURE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Claims:
+    """What each class has of each genre: logs of shares."""
+
+    by_class: Vectors
+    """(C, G)"""
+    by_genre: Vectors
+    """(G, C): the same."""
+    nearest: NDArray[np.int64]
+    """(NEAREST, C): the genres of which a class has most."""
+    greatest: Vectors
+    """(NEAREST, C): what it has of these."""
+    beyond: Vectors
+    """(C,): the most that it has of any other."""
+
+    @classmethod
+    def of(cls, claims: Vectors) -> Self:
+        order = np.argpartition(-claims, NEAREST, axis=1)[:, : NEAREST + 1]
+        ordered = np.take_along_axis(claims, order, axis=1)
+        return cls(
+            by_class=claims,
+            by_genre=np.ascontiguousarray(claims.T),
+            nearest=np.ascontiguousarray(order[:, :NEAREST].T),
+            greatest=np.ascontiguousarray(ordered[:, :NEAREST].T),
+            beyond=ordered[:, NEAREST],
+        )
+
+    def borrowed(self, looks: Scores) -> Vectors:
+        """(D, G) scores of genres → (D, C): the best of them for each class, counting what it has of each."""
+        borrow = self._of_few if len(self.by_class) <= len(self.by_genre) else self._of_many
+        # One document after the other: all of them times all classes and genres would be more than a cache holds.
+        return np.stack([borrow(row) for row in looks.astype(np.float32)])
+
+    def _of_few(self, looks: Vectors) -> Vectors:
+        best: Vectors = (self.by_class + looks).max(axis=1)
+        return best
+
+    def _of_many(self, looks: Vectors) -> Vectors:
+        """The best of the genres that are nearest to a class, and of those that the page looks most like. Another one
+        is looked for only where it could be better: hardly ever.
+        """
+        order = np.argpartition(looks, -NEAREST - 1)
+        likest, least = order[-NEAREST:], looks[order[-NEAREST - 1]]
+        best: Vectors = np.maximum(
+            (self.greatest + looks[self.nearest]).max(axis=0),
+            (self.by_genre[likest] + looks[likest, None]).max(axis=0),
+        )
+        (unsure,) = np.nonzero(best < self.beyond + least)
+        if len(unsure):
+            best[unsure] = (self.by_class[unsure] + looks).max(axis=1)
+        return best
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +174,7 @@ class _Terms:
     keys: NDArray[np.uint32]
     """(terms,), sorted."""
     ends: NDArray[np.bool_]
-    """(65,536,): which last 16 bits some key has. Most terms of a page are no key, and most of these are seen here."""
+    """(65,536,): which last 16 bits some key has. Most terms on a page are no key, and this tells of most of them."""
     starts: NDArray[np.int64]
     """(terms + 1,): where those of each term begin among what follows."""
     columns: NDArray[np.int64]
@@ -181,7 +233,8 @@ class _Terms:
         is_known = self.keys[places] == keys[likely]
         known, places = likely[is_known], places[is_known]
         row = np.searchsorted(np.cumsum([len(page.keys) for page in pages]), known, side="right")
-        emphasis = 1 + PROMINENCE / 255 * np.concatenate([page.prominence for page in pages])[known].astype(np.float32)
+        prominence = np.concatenate([page.prominence for page in pages])[known]
+        emphasis = 1 + PROMINENCE / 255 * prominence.astype(np.float32)
         starts = self.starts[places]
         counts = self.starts[places + 1] - starts
         # Of each term, its run of entries, one run after the other.
