@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Final, Literal, Protocol, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.backends import Vectors
 from core.contract import Reason
@@ -17,6 +18,8 @@ from core.zero_shot import Scores, ZeroShot, log_sum_exp
 
 SURE: Final = 0.9
 """Two pages that are as sure as that to be of different classes disagree."""
+FEW: Final = 100
+"""Classes that are put in order altogether, however many are listed."""
 SIMILAR: Final = 0.8
 """Cosine of two classes' vectors above which people are warned that the classes say nearly the same. With MiniLM,
 cheque and check have 0.84, memo and memorandum 0.82, driver's licence and identity card 0.74 at most."""
@@ -227,14 +230,22 @@ class _Views:
     @classmethod
     def of(cls, chances: Scores, in_set: Scores, top: int) -> Self:
         """Of (views, classes) probabilities."""
-        top = min(max(top, 2), chances.shape[1])
-        # Only what is as likely as the last one listed is put in order.
-        least = np.partition(chances, -top, axis=1)[:, -top]
-        rows, columns = np.nonzero(chances >= least[:, None])
-        by_chance = np.lexsort((-chances[rows, columns], rows))
-        firsts = np.searchsorted(rows, np.arange(len(chances)))
-        order = columns[by_chance[firsts[:, None] + np.arange(top)]]
+        top = max(top, 2)
+        if chances.shape[1] <= max(top, FEW):
+            order = np.argsort(-chances, axis=1, kind="stable")[:, :top]
+        else:
+            order = _likeliest(chances, top)
         return cls(order.tolist(), np.take_along_axis(chances, order, axis=1).tolist(), in_set.tolist())
+
+
+def _likeliest(chances: Scores, top: int) -> NDArray[np.int64]:
+    """The first `top` columns of what a stable sort gives: only what is as likely as the last of them is sorted."""
+    least = np.partition(chances, -top, axis=1)[:, -top]
+    rows, columns = np.nonzero(chances >= least[:, None])
+    by_chance = np.lexsort((-chances[rows, columns], rows))
+    firsts = np.searchsorted(rows, np.arange(len(chances)))
+    order: NDArray[np.int64] = columns[by_chance[firsts[:, None] + np.arange(top)]]
+    return order
 
 
 def _joined(pages: Scores) -> Scores:

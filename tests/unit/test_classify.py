@@ -70,7 +70,11 @@ def test_many_documents_are_decided_on_as_each_is_alone() -> None:
     assert ready.decide_all([], THRESHOLDS) == []
 
 
-def test_only_the_likeliest_classes_are_listed_where_that_is_enough() -> None:
+@pytest.mark.parametrize("few", [0, 100])
+def test_only_the_likeliest_classes_are_listed_where_that_is_enough(
+    few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.classify.FEW", few)
     same = {"old": "A bill of a supplier.", "new": "A bill of a supplier.", "also": "A bill of a supplier."}
     ready = classifier({**dict.fromkeys(SAMPLES, ""), **same})
     for page in (features(*INVOICE), features(*LETTER), features(*GIBBERISH)):
