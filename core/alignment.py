@@ -86,7 +86,7 @@ class Documents:
             *(
                 torch.from_numpy(part).to(device)
                 for part in (
-                    np.concatenate([sketch.places for sketch in sketches]),
+                    np.concatenate([sketch.places for sketch in sketches]).astype(np.int64),
                     np.concatenate([sketch.counts for sketch in sketches]),
                     starts,
                 )
@@ -336,19 +336,30 @@ class Aligned:
     def key(self) -> str | None:
         return self.learned.key
 
-    def adjust(self, logits: Logits, pages: Sequence[Features]) -> Logits:
-        """(classes,) logits of a document's pages, with what was learned added.
+    def adjust(self, logits: Logits, documents: Sequence[Sequence[Features]]) -> Logits:
+        """(documents, classes) logits of documents of these pages, with what was learned added.
 
         Raises ModelFailure(`not_tuned`) where the pages lack what the checkpoint's own blocks make of them.
         """
-        sketch = sketch_of(pages)
+        sketches = [sketch_of(pages) for pages in documents]
+        gain = np.empty(logits.shape, dtype=np.float32)
+        # Those of as many pages together: padded to the longest of all, they might not fit into memory.
+        for count in {len(pages) for pages in documents}:
+            rows = [row for row, pages in enumerate(documents) if len(pages) == count]
+            gain[rows] = self._gain([documents[row] for row in rows], [sketches[row] for row in rows])
+        return settle(logits, gain, self.labelled, self.learned.familiarity.of(sketches))
+
+    def _gain(self, documents: Sequence[Sequence[Features]], sketches: Sequence[Sketch]) -> NDArray[np.float32]:
+        model = self.learned.model
         with torch.inference_mode():
-            documents = Documents.of([sketch], self.learned.model.shape)
+            batch = Documents.of(sketches, model.shape)
             if self.key is not None:
-                documents = documents.tuned(torch.from_numpy(np.stack([page.tuned_by(self.key) for page in pages])))
-            model = self.learned.model
-            gain = model.gain_of(model.encode_documents(documents), documents, self.texts, self.adapted).numpy()[0]
-        return settle(logits, gain, self.labelled, self.learned.familiarity.of(sketch))
+                tuned = [page.tuned_by(self.key) for pages in documents for page in pages]
+                batch = batch.tuned(torch.from_numpy(np.stack(tuned)))
+            gain: NDArray[np.float32] = model.gain_of(
+                model.encode_documents(batch), batch, self.texts, self.adapted
+            ).numpy()
+        return gain
 
 
 def settle(

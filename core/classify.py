@@ -7,16 +7,19 @@ from statistics import fmean
 from typing import Final, Literal, Protocol, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.backends import Vectors
 from core.contract import Reason
 from core.features import Features
 from core.settings import Thresholds
 from core.sketch import PAGE_DECAY
-from core.zero_shot import Scores, ZeroShot
+from core.zero_shot import Scores, ZeroShot, log_sum_exp
 
 SURE: Final = 0.9
 """Two pages that are as sure as that to be of different classes disagree."""
+FEW: Final = 100
+"""Classes that are put in order altogether, however many are listed."""
 SIMILAR: Final = 0.8
 """Cosine of two classes' vectors above which people are warned that the classes say nearly the same. With MiniLM,
 cheque and check have 0.84, memo and memorandum 0.82, driver's licence and identity card 0.74 at most."""
@@ -35,8 +38,8 @@ class PageDecision:
 class Decision:
     """What a document is.
 
-    `probabilities` hold every class by name, best first, given that it is one of them: they sum to 1, and are empty
-    for a document of blank pages. `in_set` is the probability that it is one of them.
+    `probabilities` hold the likeliest classes by name, best first, given that it is one of the set's; those of all
+    classes sum to 1. They are empty for a document of blank pages. `in_set` is the probability that it is of the set.
     """
 
     status: Literal["classified", "needs_review"]
@@ -58,8 +61,8 @@ class Alignment(Protocol):
     @property
     def temperature(self) -> float: ...
 
-    def adjust(self, logits: Scores, pages: Sequence[Features]) -> Scores:
-        """The classes' logits for these pages, with what was learned."""
+    def adjust(self, logits: Scores, documents: Sequence[Sequence[Features]]) -> Scores:
+        """(D, C) logits of documents of these pages, with what was learned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +85,13 @@ class Classifier:
         """(C, dimensions): what the encoder makes of the classes, in the order of `names`."""
         return self.zero_shot.class_vectors
 
-    def logits(self, pages: Sequence[Features]) -> tuple[Scores, float]:
-        """A document of these pages by descriptions alone: (C,) logits, and the logit of "none of these"."""
-        classes, outside = self.zero_shot.logits(_joined(self.zero_shot.scores(pages))[None])
-        return classes[0], float(outside[0])
+    def logits(self, documents: Sequence[Sequence[Features]]) -> tuple[Scores, Scores]:
+        """D documents, each of these pages, by descriptions alone: (D, C) logits, and (D,) of "none of these"."""
+        pages = np.split(
+            self.zero_shot.scores([page for document in documents for page in document]),
+            np.cumsum([len(document) for document in documents[:-1]]),
+        )
+        return self.zero_shot.logits(np.stack([_joined(scores) for scores in pages]))
 
     @property
     def keys_of_encoders(self) -> frozenset[str]:
@@ -103,14 +109,23 @@ class Classifier:
         chances, in_set = self._chances(_joined(self.zero_shot.scores(pages))[None], [pages])
         return chances[0], float(in_set[0])
 
-    def decide(self, pages: Sequence[tuple[int, Features | None]], thresholds: Thresholds) -> Decision:
-        """Decide about a document from its pages: (number, features), features being None for a blank page."""
-        return self.decide_all([pages], thresholds)[0]
+    def decide(
+        self, pages: Sequence[tuple[int, Features | None]], thresholds: Thresholds, top: int | None = None
+    ) -> Decision:
+        """Decide about a document from its pages: (number, features), features being None for a blank page.
+
+        The decision lists the probabilities of the `top` likeliest classes; without `top`, those of all.
+        """
+        return self.decide_all([pages], thresholds, top)[0]
 
     def decide_all(
-        self, documents: Sequence[Sequence[tuple[int, Features | None]]], thresholds: Thresholds
+        self,
+        documents: Sequence[Sequence[tuple[int, Features | None]]],
+        thresholds: Thresholds,
+        top: int | None = None,
     ) -> list[Decision]:
         """Decide about each document; of many, each costs a fraction of what one costs alone."""
+        top = len(self.names) if top is None else top
         in_order = [sorted(pages, key=lambda page: page[0]) for pages in documents]
         shown = [[features for _, features in pages if features is not None] for pages in in_order]
         pages = [page for document in shown for page in document]
@@ -122,15 +137,17 @@ class Classifier:
             joined = [_joined(scores[firsts[index] : firsts[index + 1]]) for index in several]
             views = _Views.of(
                 *self._chances(
-                    np.stack([*scores, *joined]), [*([page] for page in pages), *map(shown.__getitem__, several)]
-                )
+                    np.concatenate([scores, *(row[None] for row in joined)]),
+                    [*([page] for page in pages), *map(shown.__getitem__, several)],
+                ),
+                top,
             )
         # A document of one page is what its page is.
         wholes = firsts[:-1]
         for row, index in enumerate(several, start=len(pages)):
             wholes[index] = row
         return [
-            self._decision(numbered, views, first, whole, thresholds)
+            self._decision(numbered, views, first, whole, thresholds, top)
             for numbered, first, whole in zip(in_order, firsts, wholes, strict=False)
         ]
 
@@ -141,6 +158,7 @@ class Classifier:
         first: int,
         whole: int,
         thresholds: Thresholds,
+        top: int,
     ) -> Decision:
         """Of the views, `first` is that of the first page that is not blank, and `whole` that of all pages."""
         names, results, sure = self.names, list[PageDecision](), set[int]()
@@ -169,7 +187,7 @@ class Classifier:
             reasons=reasons,
             prediction=names[order[0]],
             confidence=chances[0],
-            probabilities=dict(zip([names[index] for index in order], chances, strict=True)),
+            probabilities={names[index]: chance for index, chance in zip(order[:top], chances, strict=False)},
             in_set=in_set,
             pages=tuple(results),
         )
@@ -192,13 +210,9 @@ class Classifier:
         classes, outside = self.zero_shot.logits(scores)
         if self.learned:
             temperature = fmean(item.temperature for item in self.learned)
-            adjusted = [
-                np.mean([item.adjust(row, pages) for item in self.learned], axis=0)
-                for row, pages in zip(classes, views, strict=True)
-            ]
-            classes = np.stack(adjusted) / temperature
+            classes = np.mean([item.adjust(classes, views) for item in self.learned], axis=0) / temperature
             outside = outside / temperature
-        inside = np.logaddexp.reduce(classes, axis=1)
+        inside = log_sum_exp(classes)
         chances: Scores = np.exp(classes - inside[:, None])
         return chances, np.exp(inside - np.logaddexp(inside, outside))
 
@@ -208,15 +222,30 @@ class _Views:
     """Pages and whole documents as a classifier sees them: a row each."""
 
     order: list[list[int]]
-    """Classes, best first."""
+    """The likeliest classes, best first, and of equals the first ones first: two at least."""
     chances: list[list[float]]
     """Their probabilities, in that order."""
     in_set: list[float]
 
     @classmethod
-    def of(cls, chances: Scores, in_set: Scores) -> Self:
-        order = np.argsort(-chances, axis=1, kind="stable")
+    def of(cls, chances: Scores, in_set: Scores, top: int) -> Self:
+        """Of (views, classes) probabilities."""
+        top = max(top, 2)
+        if chances.shape[1] <= max(top, FEW):
+            order = np.argsort(-chances, axis=1, kind="stable")[:, :top]
+        else:
+            order = _likeliest(chances, top)
         return cls(order.tolist(), np.take_along_axis(chances, order, axis=1).tolist(), in_set.tolist())
+
+
+def _likeliest(chances: Scores, top: int) -> NDArray[np.int64]:
+    """The first `top` columns of what a stable sort gives: only what is as likely as the last of them is sorted."""
+    least = np.partition(chances, -top, axis=1)[:, -top]
+    rows, columns = np.nonzero(chances >= least[:, None])
+    by_chance = np.lexsort((-chances[rows, columns], rows))
+    firsts = np.searchsorted(rows, np.arange(len(chances)))
+    order: NDArray[np.int64] = columns[by_chance[firsts[:, None] + np.arange(top)]]
+    return order
 
 
 def _joined(pages: Scores) -> Scores:

@@ -15,7 +15,7 @@ from core.class_set import ClassSet, DocumentClass
 from core.features import Features
 from core.genres import KIND, genres, resemblance
 from core.prompts import captioned, pictured
-from core.zero_shot import NO_ENCODERS, EncodeTexts, Scores
+from core.zero_shot import NO_ENCODERS, EncodeTexts, Scores, log_sum_exp
 
 STRANGERS: Final = 32_767
 """Texts of other images that stood beside an image's own when SigLIP and SigLIP 2 learned: batches of 32,768."""
@@ -99,7 +99,7 @@ class Cosines:
         if self.bias is not None:
             strangers = np.full((len(others), 1), -log(STRANGERS))
             others = np.concatenate([others, strangers], axis=1)
-        return classes, np.logaddexp.reduce(others + self.shares, axis=1, initial=-np.inf)
+        return classes, log_sum_exp(others + self.shares)
 
 
 def _encode(encode_texts: EncodeTexts, items: Sequence[DocumentClass]) -> tuple[Vectors, Vectors]:

@@ -19,7 +19,7 @@ from core.class_set import ClassSet, DocumentClass
 from core.features import STOPWORDS, Features, mark_key, phrase_keys, words_of
 from core.genres import KIND, Genre, genres, resemblance
 from core.prompts import prompts_of
-from core.zero_shot import NO_ENCODERS, EncodeTexts, Scores, means_of
+from core.zero_shot import NO_ENCODERS, EncodeTexts, Scores, log_sum_exp, means_of
 
 COSINE: Final = 15.0
 """Weight of a cosine beside the words: one rare word counts 1."""
@@ -37,6 +37,8 @@ RIVALRY: Final = 2.0
 """How strongly a genre prefers the class that resembles it most."""
 FLOOR: Final = 10.0
 """Score of "nothing known", which competes with classes and genres."""
+NEAREST: Final = 8
+"""Genres that are looked at first, where there are very many classes."""
 TEMPERATURE: Final = 1.1
 """Makes probabilities of scores: the one number that was fitted, over many class sets; see docs/decisions.md."""
 
@@ -53,8 +55,7 @@ class Descriptions:
     vectors: Vectors
     """(2 G + C, dimensions), unit rows."""
     terms: "_Terms"
-    claims: Vectors
-    """(C, G): log of the share that a class has in a genre."""
+    claims: "_Claims"
     original: Scores
     """(C,): log of the share of a class that is like no genre, and its bonus."""
     unclaimed: Scores
@@ -75,7 +76,7 @@ class Descriptions:
         best = share.max(axis=0)
         with np.errstate(divide="ignore"):
             claimed = (share * (share / best) ** RIVALRY).astype(np.float64)
-            claims = np.log(claimed).astype(np.float32)
+            claims = _Claims.of(np.log(claimed).astype(np.float32))
             original = np.log(1 - claimed.max(axis=1)) + ORIGINAL
             unclaimed = np.log(np.maximum(0, 1 - best.astype(np.float64) / KIND))
         return cls(
@@ -106,13 +107,64 @@ class Descriptions:
         return scores
 
     def logits(self, scores: Scores) -> tuple[Scores, Scores]:
-        genres_ = self.claims.shape[1]
+        genres_ = len(self.unclaimed)
         looks, meanings, own = np.split(scores, [genres_, 2 * genres_], axis=1)
-        # One document after the other: all of them times all classes and genres would be more than a cache holds.
-        borrowed = np.stack([(self.claims + row).max(axis=1) for row in looks.astype(np.float32)])
-        classes = (own + np.maximum(own + self.original, borrowed)) / TEMPERATURE
-        others = np.logaddexp.reduce((meanings + looks + self.unclaimed) / TEMPERATURE, axis=1)
+        classes = (own + np.maximum(own + self.original, self.claims.borrowed(looks))) / TEMPERATURE
+        others = log_sum_exp((meanings + looks + self.unclaimed) / TEMPERATURE)
         return classes, np.logaddexp(others, FLOOR / TEMPERATURE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Claims:
+    """What each class has of each genre: logs of shares."""
+
+    by_class: Vectors
+    """(C, G)"""
+    by_genre: Vectors
+    """(G, C): the same."""
+    nearest: NDArray[np.int64]
+    """(NEAREST, C): the genres of which a class has most."""
+    greatest: Vectors
+    """(NEAREST, C): what it has of these."""
+    beyond: Vectors
+    """(C,): the most that it has of any other."""
+
+    @classmethod
+    def of(cls, claims: Vectors) -> Self:
+        order = np.argpartition(-claims, NEAREST, axis=1)[:, : NEAREST + 1]
+        ordered = np.take_along_axis(claims, order, axis=1)
+        return cls(
+            by_class=claims,
+            by_genre=np.ascontiguousarray(claims.T),
+            nearest=np.ascontiguousarray(order[:, :NEAREST].T),
+            greatest=np.ascontiguousarray(ordered[:, :NEAREST].T),
+            beyond=ordered[:, NEAREST],
+        )
+
+    def borrowed(self, looks: Scores) -> Vectors:
+        """(D, G) scores of genres → (D, C): the best of them for each class, counting what it has of each."""
+        borrow = self._of_few if len(self.by_class) <= len(self.by_genre) else self._of_many
+        # One document after the other: all of them times all classes and genres would be more than a cache holds.
+        return np.stack([borrow(row) for row in looks.astype(np.float32)])
+
+    def _of_few(self, looks: Vectors) -> Vectors:
+        best: Vectors = (self.by_class + looks).max(axis=1)
+        return best
+
+    def _of_many(self, looks: Vectors) -> Vectors:
+        """The best of the genres that are nearest to a class, and of those that the page looks most like. Another one
+        is looked for only where it could be better: hardly ever.
+        """
+        order = np.argpartition(looks, -NEAREST - 1)
+        likest, least = order[-NEAREST:], looks[order[-NEAREST - 1]]
+        best: Vectors = np.maximum(
+            (self.greatest + looks[self.nearest]).max(axis=0),
+            (self.by_genre[likest] + looks[likest, None]).max(axis=0),
+        )
+        (unsure,) = np.nonzero(best < self.beyond + least)
+        if len(unsure):
+            best[unsure] = (self.by_class[unsure] + looks).max(axis=1)
+        return best
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +173,8 @@ class _Terms:
 
     keys: NDArray[np.uint32]
     """(terms,), sorted."""
+    ends: NDArray[np.bool_]
+    """(65,536,): which last 16 bits some key has. Most terms on a page are no key, and this tells of most of them."""
     starts: NDArray[np.int64]
     """(terms + 1,): where those of each term begin among what follows."""
     columns: NDArray[np.int64]
@@ -137,8 +191,11 @@ class _Terms:
         )
         weights = np.fromiter((weight for terms in columns for weight in terms.values()), np.float32, sum(sizes))
         order = np.argsort(places, kind="stable")
+        ends = np.zeros(1 << 16, dtype=np.bool_)
+        ends[keys.astype(np.uint16)] = True
         return cls(
             keys=keys,
+            ends=ends,
             starts=np.searchsorted(places[order], np.arange(len(keys) + 1)),
             columns=np.repeat(np.arange(len(columns)), sizes)[order],
             weights=weights[order],
@@ -171,17 +228,18 @@ class _Terms:
     def weigh(self, pages: Sequence[Features]) -> Scores:
         """(P, columns): what the terms on each page count, prominent ones more."""
         keys = np.concatenate([page.keys for page in pages])
-        row = np.repeat(np.arange(len(pages)), [len(page.keys) for page in pages])
-        places = np.searchsorted(self.keys, keys)
-        places[places == len(self.keys)] = 0
-        known = self.keys[places] == keys
+        likely = np.flatnonzero(self.ends[keys.astype(np.uint16)])
+        places = np.minimum(np.searchsorted(self.keys, keys[likely]), len(self.keys) - 1)
+        is_known = self.keys[places] == keys[likely]
+        known, places = likely[is_known], places[is_known]
+        row = np.searchsorted(np.cumsum([len(page.keys) for page in pages]), known, side="right")
         prominence = np.concatenate([page.prominence for page in pages])[known]
         emphasis = 1 + PROMINENCE / 255 * prominence.astype(np.float32)
-        starts = self.starts[places[known]]
-        counts = self.starts[places[known] + 1] - starts
+        starts = self.starts[places]
+        counts = self.starts[places + 1] - starts
         # Of each term, its run of entries, one run after the other.
         entries = np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
-        cells = np.repeat(row[known] * self.width, counts) + self.columns[entries]
+        cells = np.repeat(row * self.width, counts) + self.columns[entries]
         weights = np.repeat(emphasis, counts) * self.weights[entries]
         counted = np.bincount(cells, weights, len(pages) * self.width).astype(np.float64, copy=False)
         return counted.reshape(len(pages), self.width)

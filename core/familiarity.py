@@ -12,6 +12,8 @@ from core.sketch import Sketch
 
 ANCHORS: Final = 1024
 """Labelled documents that are remembered, at most; each class has an equal share."""
+TOGETHER: Final = 64
+"""Documents that are compared at a time, of many."""
 _PRIOR: Final = 0.01
 """Pull of the steepness towards none, for few labels."""
 
@@ -54,15 +56,24 @@ class Familiarity:
         steepness, middle = _logistic(near[near >= 0], far[far >= 0])
         return cls(np.ascontiguousarray(matrix.T), steepness, middle, origin)
 
-    def of(self, sketch: Sketch) -> float:
-        """In [0, 1]: 0 where the document is as likely of another class as of that of its nearest labelled one."""
-        if self.origin is None:
-            known, anchors = sketch.counts, self.anchors[sketch.places]
+    def of(self, sketches: Sequence[Sketch]) -> NDArray[np.float64]:
+        """(sketches,) in [0, 1]: 0 where it is as likely of another class as of that of its nearest labelled one."""
+        parts = [sketches[start : start + TOGETHER] for start in range(0, len(sketches), TOGETHER)]
+        nearest = np.concatenate([np.zeros(0, np.float32), *map(self._nearest, parts)])
+        chance = 1 / (1 + np.exp(-self.steepness * (nearest.astype(np.float64) - self.middle)))
+        return np.clip(2 * chance - 1, 0, 1)
+
+    def _nearest(self, sketches: Sequence[Sketch]) -> Vectors:
+        """Each document's cosine to the labelled one that is nearest."""
+        if self.origin is None and len(sketches) == 1:
+            # Of one document, few words matter; of many together, most do.
+            known, alike = sketches[0].counts[None], sketches[0].counts[None] @ self.anchors[sketches[0].places]
         else:
-            known, anchors = sketch.look() - self.origin, self.anchors
-        nearest = float((known @ anchors).max()) / max(1e-6, float(np.linalg.norm(known)))
-        chance = 1 / (1 + np.exp(-self.steepness * (nearest - self.middle)))
-        return float(np.clip(2 * chance - 1, 0, 1))
+            rows = [one.bag() if self.origin is None else one.look() - self.origin for one in sketches]
+            known = np.stack(rows)
+            alike = known @ self.anchors
+        nearest: Vectors = alike.max(axis=1) / np.maximum(1e-6, np.linalg.norm(known, axis=1))
+        return nearest
 
 
 def _evenly(labels: Sequence[int]) -> NDArray[np.int64]:

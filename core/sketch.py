@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ class Sketch:
 
     tokens: Vectors
     weights: Vectors
-    places: NDArray[np.int64]
+    places: NDArray[np.integer[Any]]
     counts: Vectors
 
     def bag(self) -> Vectors:
@@ -55,5 +55,5 @@ def sketch_of(pages: Sequence[Features]) -> Sketch:
         places = (page.keys.astype(np.uint64) * np.uint64(_MIX) >> np.uint64(7)) % np.uint64(BUCKETS)
         np.maximum.at(single, places.astype(np.int64), _PLAIN + page.prominence.astype(np.float32) / 255)
         bag += weight * single / max(1e-6, float(np.linalg.norm(single)))
-    found = np.flatnonzero(bag)
+    found = np.flatnonzero(bag).astype(np.uint16)
     return Sketch(np.stack([page.vector for page in pages]), weights, found, bag[found])

@@ -965,7 +965,7 @@ def latest_classifications(connection: Connection, class_set: str) -> Iterator[L
         execution_options={"yield_per": _CHUNK},
     )
     for row in rows:
-        yield LatestClassification(**row._mapping)
+        yield LatestClassification(*row)
 
 
 def put_correction(

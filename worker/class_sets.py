@@ -1,6 +1,7 @@
 """Class sets over their life: imported as drafts, published, rolled back, compared, tried on stored documents."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
@@ -204,21 +205,31 @@ def replay(
     moved: list[Move] = []
     without_features: list[str] = []
     stored = _with_features(connection, version.class_set, encoder)
-    while batch := list(islice(stored, TOGETHER)):
-        seen: list[LatestClassification] = []
-        documents: list[list[tuple[int, Features | None]]] = []
-        for item, found in batch:
-            pages = features.tuned(connection, item.sha256, encoder, keys, found)
-            if pages.keys() >= set(item.pages):
-                seen.append(item)
-                documents.append([(page, pages[page]) for page in item.pages])
-            else:
-                without_features.append(item.sha256)
-        for item, decision in zip(seen, classifier.decide_all(documents, thresholds), strict=True):
-            if decision.prediction == item.prediction:
-                unchanged += 1
-            else:
-                moved.append(_move(item, decision))
+
+    def read() -> list[tuple[LatestClassification, Pages]]:
+        return [
+            (item, features.tuned(connection, item.sha256, encoder, keys, pages))
+            for item, pages in islice(stored, TOGETHER)
+        ]
+
+    # The next documents are read while those before are decided on: the connection is that thread's alone.
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as ahead:
+        coming = ahead.submit(read)
+        while batch := coming.result():
+            coming = ahead.submit(read)
+            seen: list[LatestClassification] = []
+            documents: list[list[tuple[int, Features | None]]] = []
+            for item, pages in batch:
+                if pages.keys() >= set(item.pages):
+                    seen.append(item)
+                    documents.append([(page, pages[page]) for page in item.pages])
+                else:
+                    without_features.append(item.sha256)
+            for item, decision in zip(seen, classifier.decide_all(documents, thresholds, top=1), strict=True):
+                if decision.prediction == item.prediction:
+                    unchanged += 1
+                else:
+                    moved.append(_move(item, decision))
     return Replay(version, unchanged, tuple(moved), tuple(without_features))
 
 

@@ -54,7 +54,7 @@ def classify(runtime: Runtime, started: Job, request: ClassifyRequest) -> job.Do
     seen = see(runtime, request.document, pages, seconds, choice.encoders)
     with timed(seconds, "decide"):
         thresholds = runtime.settings.deciding.thresholds_of(choice.class_set)
-        decision = choice.classifier.decide(seen.pages, thresholds)
+        decision = choice.classifier.decide(seen.pages, thresholds, request.top_k)
     result = ClassifyResult(
         task_id=started.task_id,
         document=seen.document,
@@ -62,7 +62,7 @@ def classify(runtime: Runtime, started: Job, request: ClassifyRequest) -> job.Do
         reasons=list(decision.reasons),
         prediction=decision.prediction,
         confidence=decision.confidence,
-        probabilities=dict(list(decision.probabilities.items())[: request.top_k]),
+        probabilities=decision.probabilities,
         pages=[
             PageResult(number=number, source=source, prediction=alone.prediction, confidence=alone.confidence)
             for (number, source), alone in zip(seen.sources, decision.pages, strict=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from core.zero_shot import EncodeTexts
 
 Rows = NDArray[np.int64]
 """Numbers of examples in a corpus."""
+
+_TOGETHER: Final = 256
+"""Documents whose logits are computed at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +53,14 @@ class Corpus:
         """`classifier` is one of that class set, with nothing learned. Raises what `encode_texts` raises."""
         place = {name: index for index, name in enumerate(classifier.names)}
         described = {item.name: item for item in class_set.classes}
-        logits = [classifier.logits(example.pages) for example in examples]
+        parts = [examples[start : start + _TOGETHER] for start in range(0, len(examples), _TOGETHER)]
+        logits = [classifier.logits([example.pages for example in part]) for part in parts]
         written = [augmented(example.captions, described[example.label], least_captions) for example in examples]
         row_of = {caption: row for row, caption in enumerate(dict.fromkeys(text for own in written for text in own))}
         return cls(
             sketches=[sketch_of(example.pages) for example in examples],
-            base=np.array([classes for classes, _ in logits]).reshape(len(examples), len(place)),
-            outside=np.array([outside for _, outside in logits]),
+            base=np.concatenate([np.zeros((0, len(place))), *(classes for classes, _ in logits)]),
+            outside=np.concatenate([np.zeros(0), *(outside for _, outside in logits)]),
             labels=np.array([place[example.label] for example in examples], dtype=np.int64),
             captions=[[row_of[text] for text in own] for own in written],
             caption_vectors=encode_texts(list(row_of)) if row_of else classifier.class_vectors[:0],

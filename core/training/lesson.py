@@ -295,7 +295,7 @@ def _rehearse(room: _Room, dataset: Dataset, names: Sequence[str]) -> tuple[_Reh
     sketches = [room.corpus.sketches[row] for row in train]
     familiarity = Familiarity.fit(sketches, labels[train].tolist(), by_words=room.shape.buckets > 0)
     watched = np.concatenate([seen, unseen])
-    familiar = np.array([familiarity.of(room.corpus.sketches[row]) for row in watched])
+    familiar = familiarity.of([room.corpus.sketches[row] for row in watched])
 
     before = _macro(room.corpus.base[unseen], labels[unseen])
 

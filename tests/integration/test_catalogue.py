@@ -344,9 +344,10 @@ def test_an_ensemble_decides_by_the_mean_of_its_logits(
     choice = catalogue.published("papers")
     assert (choice.checkpoint, active()) == (f"{trained[1]}+{trained[2]}", trained[2])
     untrained = choice.classifier.with_learned(())
-    logits, _ = untrained.logits([PAGE])
+    logits, _ = untrained.logits([[PAGE]])
     bound = [learned(seed).bind(untrained.names, untrained.class_vectors) for seed in (1, 2)]
-    mean = sum(item.adjust(logits, [PAGE]) for item in bound) / (bound[0].temperature + bound[1].temperature)
+    total = sum(item.adjust(logits, [[PAGE]])[0] for item in bound)
+    mean = total / (bound[0].temperature + bound[1].temperature)
     np.testing.assert_allclose(says(choice), np.exp(mean) / np.exp(mean).sum(), atol=1e-4)
 
 

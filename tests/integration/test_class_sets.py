@@ -194,6 +194,14 @@ def test_a_replay_finds_the_documents_that_would_change_class(database: Engine, 
     assert move.old in ("letter", "bill")
 
 
+def test_a_history_is_read_in_parts(
+    database: Engine, two_papers: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = replayed(database)
+    monkeypatch.setattr(class_sets, "TOGETHER", 1)
+    assert replayed(database) == at_once
+
+
 def test_a_replay_changes_nothing(database: Engine, two_papers: tuple[str, str]) -> None:
     with transaction(database) as connection:
         before = list(queries.latest_classifications(connection, "papers"))

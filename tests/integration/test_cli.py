@@ -28,6 +28,18 @@ def test_help_imports_nothing_heavy() -> None:
     assert found.stdout.strip() == "[]"
 
 
+def test_products_of_numpy_stay_on_one_thread() -> None:
+    code = (
+        "import sys, contextlib, worker.cli.main as cli\n"
+        "sys.argv[1:] = ['--help']\n"
+        "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(None): cli.main()\n"
+        "import numpy, threadpoolctl\n"
+        "print({pool['num_threads'] for pool in threadpoolctl.threadpool_info()})"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "{1}"
+
+
 def test_an_error_is_one_clear_line_and_exit_status_2(tmp_path: Path) -> None:
     words = ("classes", "import", str(tmp_path / "missing.yaml"))
     shown = docintake(*words)

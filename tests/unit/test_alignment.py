@@ -242,7 +242,7 @@ def bound(one: Learned) -> Aligned:
 
 def adjusted(one: Learned) -> list[Logits]:
     aligned = bound(one)
-    return [aligned.adjust(CLASSIFIER.logits(example.pages)[0], example.pages) for example in EXAMPLES]
+    return [aligned.adjust(CLASSIFIER.logits([example.pages])[0], [example.pages])[0] for example in EXAMPLES]
 
 
 def test_a_restored_model_is_the_one_that_was_kept(tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_a_restored_model_is_the_one_that_was_kept(tmp_path: Path) -> None:
     for name, tensor in before.model.state_dict().items():
         torch.testing.assert_close(after.model.state_dict()[name], tensor, rtol=0, atol=0)
     for page in (page_of("bill", 50), page_of("deed", 50)):
-        familiar = [one.familiarity.of(sketch_of([page])) for one in (before, after)]
+        familiar = [one.familiarity.of([sketch_of([page])])[0] for one in (before, after)]
         assert familiar[0] == pytest.approx(familiar[1], abs=2e-3)
 
 
@@ -296,12 +296,12 @@ def test_blocks_are_kept_under_a_key_of_their_own(tmp_path: Path) -> None:
 
 def test_pages_have_to_be_seen_by_the_blocks_of_the_checkpoint() -> None:
     one, page = with_blocks(), page_of("bill", 50)
-    logits = CLASSIFIER.logits([page])[0]
+    logits = CLASSIFIER.logits([[page]])[0]
     assert one.key is not None
     with pytest.raises(ModelFailure, match="not_tuned"):
-        bound(one).adjust(logits, [page])
-    same, other = (bound(one).adjust(logits, [page.with_tuned(one.key, sign * page.vector)]) for sign in (1, -1))
-    np.testing.assert_allclose(same, bound(learned()).adjust(logits, [page]), rtol=1e-5)
+        bound(one).adjust(logits, [[page]])
+    same, other = (bound(one).adjust(logits, [[page.with_tuned(one.key, sign * page.vector)]]) for sign in (1, -1))
+    np.testing.assert_allclose(same, bound(learned()).adjust(logits, [[page]]), rtol=1e-5)
     assert np.abs(same - other).max() > 0.1
 
 
@@ -338,14 +338,24 @@ def test_many_threads_bind_and_adjust_to_the_same_numbers(pooling: Pooling) -> N
 
     def work(number: int) -> list[list[float]]:
         own = shared if number % 2 else bound(one)
-        return [own.adjust(CLASSIFIER.logits(example.pages)[0], example.pages).tolist() for example in EXAMPLES]
+        return [
+            own.adjust(CLASSIFIER.logits([example.pages])[0], [example.pages])[0].tolist() for example in EXAMPLES
+        ]
 
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(work, range(16))) == [alone] * 16
 
 
+def test_many_documents_are_adjusted_as_each_is_alone() -> None:
+    one = learned()
+    documents = [*(example.pages for example in EXAMPLES), EXAMPLES[0].pages + EXAMPLES[1].pages, EXAMPLES[2].pages]
+    alone = [bound(one).adjust(CLASSIFIER.logits([pages])[0], [pages])[0] for pages in documents]
+    together = bound(one).adjust(CLASSIFIER.logits(documents)[0], documents)
+    np.testing.assert_allclose(together, alone, atol=1e-4)
+
+
 def test_only_classes_with_labels_are_adjusted() -> None:
-    before = CLASSIFIER.logits(EXAMPLES[0].pages)[0]
+    (before,), _ = CLASSIFIER.logits([EXAMPLES[0].pages])
     after = adjusted(learned())[0]
     assert [name for name, old, new in zip(CLASSIFIER.names, before, after, strict=True) if old != new] == [*LABELLED]
 

@@ -1,5 +1,6 @@
 import random
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,6 +68,21 @@ def test_many_documents_are_decided_on_as_each_is_alone() -> None:
             (page.number, page.prediction) for page in decision.pages
         ]
     assert ready.decide_all([], THRESHOLDS) == []
+
+
+@pytest.mark.parametrize("few", [0, 100])
+def test_only_the_likeliest_classes_are_listed_where_that_is_enough(
+    few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.classify.FEW", few)
+    same = {"old": "A bill of a supplier.", "new": "A bill of a supplier.", "also": "A bill of a supplier."}
+    ready = classifier({**dict.fromkeys(SAMPLES, ""), **same})
+    for page in (features(*INVOICE), features(*LETTER), features(*GIBBERISH)):
+        every = ready.decide([(1, page)], THRESHOLDS)
+        for top in (1, 2, 3, 100):
+            some = ready.decide([(1, page)], THRESHOLDS, top)
+            assert list(some.probabilities.items()) == list(every.probabilities.items())[:top]
+            assert replace(some, probabilities=every.probabilities) == every
 
 
 def test_the_first_page_weighs_most() -> None:

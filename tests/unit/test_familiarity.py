@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from made_up import page_of
 
-from core.familiarity import ANCHORS, Familiarity
+from core.familiarity import ANCHORS, TOGETHER, Familiarity
 from core.sketch import BUCKETS, Sketch, sketch_of
 
 LABELLED = ("bill", "note", "card")
@@ -26,8 +26,8 @@ def with_words(places: list[int]) -> Sketch:
 
 def test_a_document_of_a_labelled_kind_is_familiar_and_one_of_another_kind_is_not() -> None:
     familiarity = fitted()
-    of_labelled = [familiarity.of(one) for label in LABELLED for one in sketches(label, range(50, 70))]
-    of_others = [familiarity.of(one) for label in ("deed", "memo") for one in sketches(label, range(20))]
+    of_labelled = familiarity.of([one for label in LABELLED for one in sketches(label, range(50, 70))])
+    of_others = familiarity.of([one for label in ("deed", "memo") for one in sketches(label, range(20))])
     assert np.mean(of_labelled) > 0.3
     assert np.mean(of_others) < 0.05
     assert np.mean([value > max(of_others) for value in of_labelled]) > 0.8
@@ -36,21 +36,22 @@ def test_a_document_of_a_labelled_kind_is_familiar_and_one_of_another_kind_is_no
 def test_what_was_labelled_is_more_familiar_than_what_is_only_alike() -> None:
     familiarity = fitted()
     (itself,), (another,) = sketches("bill", range(1)), sketches("bill", range(60, 61))
-    assert 1 >= familiarity.of(itself) > familiarity.of(another) > 0
+    of_itself, of_another = familiarity.of([itself, another])
+    assert 1 >= of_itself > of_another > 0
 
 
 @pytest.mark.parametrize("labels", [[0, 1, 2], [0, 0, 0]], ids=["no second document of a class", "one class"])
 def test_nothing_is_familiar_where_there_is_nothing_to_compare(labels: list[int]) -> None:
     own = [sketch for label in LABELLED for sketch in sketches(label, range(1))]
     familiarity = Familiarity.fit(own, labels)
-    assert [familiarity.of(sketch) for sketch in own] == [0, 0, 0]
+    assert familiarity.of(own).tolist() == [0, 0, 0]
 
 
 def test_a_document_without_words_is_not_familiar() -> None:
     empty = Sketch(
         np.ones((1, 4), np.float32), np.ones(1, np.float32), np.zeros(0, np.int64), np.zeros(0, np.float32)
     )
-    assert fitted().of(empty) == 0
+    assert fitted().of([empty]) == 0
 
 
 def test_so_many_documents_are_remembered_and_as_many_of_each_class() -> None:
@@ -70,8 +71,8 @@ def test_classes_that_words_part_perfectly_give_finite_numbers(classes: int, sha
            for label in range(classes) for _ in range(3)]  # fmt: skip
     with np.errstate(over="raise", divide="raise", invalid="raise"):
         familiarity = Familiarity.fit(own, [label for label in range(classes) for _ in range(3)])
-        assert familiarity.of(own[0]) > 0
-        assert familiarity.of(with_words([*range(shared), *range(4050, 4080 - shared)])) == 0
+        assert familiarity.of(own[:1]) > 0
+        assert familiarity.of([with_words([*range(shared), *range(4050, 4080 - shared)])]) == 0
     assert shared / 30 < familiarity.middle < 1
 
 
@@ -90,11 +91,23 @@ def test_where_words_do_not_tell_classes_apart_nothing_is_familiar() -> None:
     # Each document's likest one is of the other class.
     pairs = [with_words([index, index + 100, index + 200, index + 300]) for index in range(20) for _ in range(2)]
     familiarity = Familiarity.fit(pairs, [0, 1] * 20)
-    assert max(familiarity.of(sketch) for sketch in pairs) == 0
+    assert familiarity.of(pairs).max() == 0
 
 
 def test_of_very_many_classes_some_are_remembered_by_two_documents_each() -> None:
     names = [name for name in range(1500) for _ in range(2)]
     familiarity = Familiarity.fit([with_words([name, 2000 + name % 7]) for name in names], names)
     assert familiarity.anchors.shape == (BUCKETS, ANCHORS)
-    assert familiarity.of(with_words([0, 2000])) > 0.5
+    assert familiarity.of([with_words([0, 2000])]) > 0.5
+
+
+@pytest.mark.parametrize("by_words", [True, False])
+def test_many_documents_are_as_familiar_together_as_each_is_alone(by_words: bool) -> None:
+    own = [sketch for label in LABELLED for sketch in sketches(label, range(30))]
+    familiarity = Familiarity.fit(
+        own, [index for index, _ in enumerate(LABELLED) for _ in range(30)], by_words=by_words
+    )
+    alone = [float(familiarity.of([sketch])[0]) for sketch in own]
+    assert len(own) > TOGETHER
+    np.testing.assert_allclose(familiarity.of(own), alone, atol=1e-5)
+    assert familiarity.of([]).shape == (0,)

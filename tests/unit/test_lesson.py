@@ -363,8 +363,8 @@ def test_of_a_single_labelled_class_nothing_is_learned_that_could_do_harm(tmp_pa
     one = lesson(tmp_path / "state", dataset, settings=SHORT)
     before = classifier_of(MISLEADING)
     aligned = one.learned.bind(before.names, before.class_vectors)
-    logits = before.logits(TEST[0].pages)[0]
-    np.testing.assert_allclose(aligned.adjust(logits, TEST[0].pages), logits)
+    logits = before.logits([TEST[0].pages])[0]
+    np.testing.assert_allclose(aligned.adjust(logits, [TEST[0].pages]), logits)
     assert not one.report.accepted
 
 

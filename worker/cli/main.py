@@ -1,6 +1,7 @@
 """The `docintake` command. Each group stands in its own file; heavy imports wait until a command runs."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -73,6 +74,8 @@ settings.register(app)
 
 def main() -> None:
     """Run the command line; an error of ours becomes one clear line and exit status 2."""
+    # Our products are small: the threads of NumPy's library would spin between them, on cores that others need.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         app()
     except IntakeError as error:
