@@ -52,7 +52,7 @@ class Recognizer:
         size = raster.width, raster.height
         if turns % 2:
             scale, size = scale[::-1], size[::-1]
-        upright = tuple(_scaled(line, scale, size) for line in _in_reading_order(lines))
+        upright = tuple(_scaled(line, scale, size) for line in in_reading_order(lines))
         return Page(number, *size, "ocr" if upright else "blank", upright, turns)
 
     def _read(self, pixels: Pixels, may_turn: bool = True) -> tuple[int, list[Line]]:
@@ -88,7 +88,7 @@ def _turns_to_upright(quads: Any, directions: list[tuple[str, float]]) -> int:
     return best if votes[best] > _CLEAR_MAJORITY * sum(votes) else 0
 
 
-def _in_reading_order(lines: list[Line]) -> list[Line]:
+def in_reading_order(lines: list[Line]) -> list[Line]:
     """Row by row, each from left to right; a line belongs to the row whose first line it stands beside."""
     rows: list[list[Line]] = []
     for line in sorted(lines, key=lambda line: line.box[1] + line.box[3]):
