@@ -1,6 +1,7 @@
 """Whole servers on the same scans: ours, and the ways in which this is usually built."""
 
 import io
+import operator
 import shutil
 import socket
 import statistics
@@ -46,6 +47,7 @@ LINGER: Final = 0.05
 """Seconds after which it hands on what there is."""
 OURS, PREFORK, BATCHES = "ours", "a pipeline in a prefork task", "celery-batches"
 LITSERVE, PAPERLESS = "LitServe", "paperless-ngx's way"
+_MODULES: Final = {BATCHES: "celery_batches", LITSERVE: "litserve"}
 SERVERS: Final = (OURS, PREFORK, BATCHES, LITSERVE, PAPERLESS)
 
 Ask = Callable[[Sequence[Path]], list[str]]
@@ -70,30 +72,34 @@ def rivals(folder: Path) -> dict[str, Any]:
             server.halt()
         for in_flight, count in LOADS.items():
             files = _scans(folder, in_flight, count)
+            truths = [file.stem.split("-")[0] for file in files]
             for name, (server, drive) in servers.items():
                 server.go_on()
-                before, begun = server.processor_seconds(), time.perf_counter()
-                seconds, said = drive(files, in_flight)
-                rate = count / (time.perf_counter() - begun)
-                here = f"{name}, {in_flight} in flight:"
-                figures[f"{here} documents/s"] = rate
-                figures[f"{here} seconds"] = statistics.median(seconds)
-                figures[f"{here} seconds, 95th percentile"] = statistics.quantiles(seconds, n=20, method="inclusive")[
-                    -1
-                ]
-                figures[f"{here} processor seconds a document"] = (server.processor_seconds() - before) / count
-                figures[f"{here} documents/s, ours to it"] = (
-                    figures[f"{OURS}, {in_flight} in flight: documents/s"] / rate
-                )
-                right.setdefault(name, []).extend(
-                    file.stem.split("-")[0] == answer for file, answer in zip(files, said, strict=True)
-                )
-                figures[f"{name}: MiB"] = server.resident() / 2**20
+                measured, said = _measured(server, drive, files, in_flight)
+                figures |= {f"{name}, {in_flight} in flight: {what}": value for what, value in measured.items()}
+                right.setdefault(name, []).extend(map(operator.eq, said, truths))
                 figures[f"{name}: right"] = statistics.fmean(right[name])
+                figures[f"{name}: MiB"] = server.resident() / 2**20
                 server.halt()
         for server, _ in servers.values():
             server.go_on()
     return figures
+
+
+def _measured(
+    server: Server, drive: Drive, files: Sequence[Path], in_flight: int
+) -> tuple[dict[str, float], list[str]]:
+    """What a server needs for these files, and what it says that they are."""
+    before, begun = server.processor_seconds(), time.perf_counter()
+    seconds, said = drive(files, in_flight)
+    took = time.perf_counter() - begun
+    spent = server.processor_seconds() - before
+    return {
+        "documents/s": len(files) / took,
+        "seconds": statistics.median(seconds),
+        "seconds, 95th percentile": statistics.quantiles(seconds, n=20, method="inclusive")[-1],
+        "processor seconds a document": spent / len(files),
+    }, said
 
 
 def _missing() -> dict[str, Any]:
@@ -102,9 +108,6 @@ def _missing() -> dict[str, Any]:
     return {name: bench for name, module in _MODULES.items() if find_spec(module) is None} | (
         {} if shutil.which("tesseract") else {PAPERLESS: "missing: apt install tesseract-ocr"}
     )
-
-
-_MODULES: Final = {BATCHES: "celery_batches", LITSERVE: "litserve"}
 
 
 def _started(name: str, folder: Path, addresses: Addresses, stack: ExitStack) -> tuple[Server, Drive]:
