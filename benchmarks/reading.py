@@ -180,6 +180,8 @@ class _Following:
             (vectors,) = self._backend.encode_documents([self._backend.prepare(page)])
             features = features_of(page, vectors)
         decision = self._classifier.decide([(1, features)], Thresholds())
+        if not case.questions:
+            return decision, []
         inquiry = Inquiry((page,), 1, lambda: DocumentType.of(decision))
         texts = [known.question for known in case.questions]
         answers = answer_questions(self._answerer, inquiry, texts, directly(self._answerer))
@@ -210,7 +212,7 @@ def _rapidocr() -> Read:
     )
 
     def read(file: Path) -> Page:
-        found = engine(str(file))
+        found: Any = engine(str(file))
         if found.boxes is None:
             return Page(1, 1, 1, "blank", ())
         height, width = found.img.shape[:2]
