@@ -17,7 +17,7 @@ from benchmarks import answering, batching, durable, growth, plots, queueing, re
 
 RESULTS: Final = Path(__file__).with_name("results.json")
 PARTS: Final[dict[str, Callable[[Path], dict[str, Any]]]] = {
-    "OCR of a scanned page": lambda _: reading.against_rapidocr(),
+    "Reading, and what comes of it": reading.against_others,
     "PDF with a text layer": reading.text_layers,
     "Documents in the worker": serving.documents,
     "Questions": answering.questions,

@@ -23,7 +23,10 @@ from worker.stack import CLASSES
 
 PATIENCE: Final = 180
 """Seconds that a server may take to load its model and answer."""
-_SINGLE: Final = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+SINGLE: Final[Mapping[str, str]] = MappingProxyType(
+    {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_THREAD_LIMIT": "1"}
+)
+"""One thread a process: in its environment."""
 _NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -48,7 +51,7 @@ class Server:
         self._log = log
         with log.open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own modules
-                [sys.executable, "-m", *words], stdout=output, stderr=output, env=os.environ | _SINGLE | environment
+                [sys.executable, "-m", *words], stdout=output, stderr=output, env=os.environ | SINGLE | environment
             )
 
     def halt(self) -> None:
@@ -60,8 +63,8 @@ class Server:
             process.resume()
 
     def processor_seconds(self) -> float:
-        times = [process.cpu_times() for process in self._all()]
-        return sum(spent.user + spent.system for spent in times)
+        """Programs that its processes ran and that have ended count too."""
+        return sum(sum(process.cpu_times()[:4]) for process in self._all())
 
     def resident(self) -> int:
         """Bytes, what processes share counted once in all of them."""
@@ -223,5 +226,7 @@ def plain_app(settings: Settings) -> Celery:
         task_acks_late=True,
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,
+        # A process that loads its model for longer than 4 s would be killed, and the next one after it.
+        worker_proc_alive_timeout=PATIENCE,
     )
     return app

@@ -45,7 +45,7 @@ class Pipeline(litserve.LitAPI):
         return Path(request["file"])
 
     def predict(self, file: Path) -> str:
-        return self._ask(file)
+        return self._ask([file])[0]
 
     def encode_response(self, output: str) -> dict[str, str]:
         return {"class": output}

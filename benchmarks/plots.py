@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from benchmarks.durable import NODES
 from benchmarks.growth import CLASSES
 from benchmarks.queueing import NODES as COUNTS
-from benchmarks.rivals import IN_FLIGHT, LITSERVE, OURS, PAPERLESS, PREFORK
+from benchmarks.reading import RAPIDOCR, TESSERACT
+from benchmarks.rivals import LOADS, OURS, SERVERS
 
 FOLDER: Final = Path(__file__).resolve().parent.parent / "docs" / "performance"
 INK, QUIET, OTHER = "#1f4e79", "#9db4c8", "#c26d2d"
@@ -35,6 +36,7 @@ def draw(results: Results) -> list[Path]:
         ("Growth with classes", "classes", _classes),
         ("Several nodes", "nodes", _nodes),
         ("Rivals on the same scans", "rivals", _rivals),
+        ("Reading, and what comes of it", "reading", _reading),
     ):
         if part in results:
             figure = Figure(figsize=(7, 3.4), dpi=110, layout="constrained")
@@ -114,15 +116,29 @@ def _nodes(figure: Figure, figures: Mapping[str, Any]) -> None:
 
 
 def _rivals(figure: Figure, figures: Mapping[str, Any]) -> None:
-    names = [name for name in (OURS, PREFORK, PAPERLESS, LITSERVE) if f"{name}: MiB" in figures]
-    panels = figure.subplots(1, 3, sharey=True)
-    for axes, (what, title, form) in zip(
-        panels,
-        (
-            (f"documents/s with {IN_FLIGHT} in flight", "Documents a second", "{:.2f}"),
-            ("MiB", "Memory, MiB", "{:.0f}"),
-            ("right", "Share said right", "{:.2f}"),
-        ),
-        strict=True,
-    ):
-        _bars(axes, names, [figures[f"{name}: {what}"] for name in names], title, form)
+    most = max(LOADS)
+    _panels(
+        figure,
+        [name for name in SERVERS if f"{name}: MiB" in figures],
+        figures,
+        (f", {most} in flight: documents/s", f"Documents a second, {most} in flight", "{:.2f}"),
+        (", 1 in flight: seconds", "Seconds, alone", "{:.1f}"),
+        (": MiB", "Memory, MiB", "{:.0f}"),
+    )
+
+
+def _reading(figure: Figure, figures: Mapping[str, Any]) -> None:
+    _panels(
+        figure,
+        [name for name in (OURS, RAPIDOCR, TESSERACT) if f"{name}: classified right" in figures],
+        figures,
+        (": processor seconds a page", "Processor seconds a page", "{:.2f}"),
+        (": classified right", "Classified right", "{:.2f}"),
+        (": answered right", "Answered right", "{:.2f}"),
+    )
+
+
+def _panels(figure: Figure, names: Sequence[str], figures: Mapping[str, Any], *panels: tuple[str, str, str]) -> None:
+    """A panel of bars for each figure, its title and the form of its numbers."""
+    for axes, (what, title, form) in zip(figure.subplots(1, len(panels), sharey=True), panels, strict=True):
+        _bars(axes, names, [figures[f"{name}{what}"] for name in names], title, form)

@@ -1,6 +1,7 @@
 """Whole servers on the same scans: ours, and the ways in which this is usually built."""
 
 import io
+import operator
 import shutil
 import socket
 import statistics
@@ -25,87 +26,119 @@ from core.class_set import ClassSet
 from core.classify import Classifier
 from core.contract import CLASSIFY
 from core.features import features_of
+from core.page import Page
 from core.picture import Raster
 from core.recognition import Recognizer
 from core.settings import Model, Settings, Thresholds
 from samples import CLASSES, render, wear
 from worker.app import make_app
-from worker.embedded import Embedded
+from worker.embedded import Addresses, Embedded
 from worker.stack import CLASSES as CLASS_SETS
 
-LONE: Final = 5
-CROWD: Final = 20
-IN_FLIGHT: Final = 8
+LOADS: Final = {1: 4, 8: 16, 64: 64}
+"""Documents in flight → documents sent."""
+_LONG: Final = ("bank_statement", "delivery_note", "purchase_order", "utility_bill")
+"""Their pages have up to 150 lines: without them the whole ends within minutes."""
+_SHORT: Final = tuple(name for name in CLASSES if name not in _LONG)
 TAUGHT: Final = 8
 """Examples of each class that the way of paperless-ngx learns from; ours is shown none."""
-OURS, PREFORK, PAPERLESS, LITSERVE = "ours", "a pipeline in a prefork task", "paperless-ngx's way", "LitServe"
+_DPI: Final = 50
+"""Their text is what counts, so their pictures may be small."""
+BATCH: Final = 4
+"""Documents that celery-batches hands to a process at once: with 8 in flight, two processes have work."""
+LINGER: Final = 0.05
+"""Seconds after which it hands on what there is."""
+OURS, PREFORK, BATCHES = "ours", "a pipeline in a prefork task", "celery-batches"
+LITSERVE, PAPERLESS = "LitServe", "paperless-ngx's way"
+_MODULES: Final = {BATCHES: "celery_batches", LITSERVE: "litserve"}
+SERVERS: Final = (OURS, PREFORK, BATCHES, LITSERVE, PAPERLESS)
 
-Ask = Callable[[Path], str]
-"""A file → what it is."""
+Ask = Callable[[Sequence[Path]], list[str]]
+"""Files → what each is."""
+Drive = Callable[[Sequence[Path], int], tuple[list[float], list[str]]]
+"""Files, and how many may be in flight → seconds that each took, and what each is."""
 
 
 def rivals(folder: Path) -> dict[str, Any]:
-    """Of each server: documents a second with several in flight, seconds that a lone one takes, memory, and the share
+    """Of each server and load: documents a second, seconds that one takes, the processor's; its memory, and the share
     of documents that it says right.
+
+    All get the same documents, and none of them twice; servers that are not measured are halted.
     """
-    figures: dict[str, Any] = {}
-    if shutil.which("tesseract") is None:
-        figures[PAPERLESS] = "missing: apt install tesseract-ocr"
-    if find_spec("litserve") is None:
-        figures[LITSERVE] = "missing: pip install -c constraints.txt -e '.[bench]'"
+    figures: dict[str, Any] = _missing()
+    right: dict[str, list[bool]] = {}
     with Embedded(folder / "rivals") as addresses, ExitStack() as stack:
         prepare(addresses)
-        servers: dict[str, Any] = {}
-        for name in (OURS, PREFORK, PAPERLESS):
-            if name in figures:
-                continue
-            environment = environment_of(name.replace(" ", "-"), folder, addresses)
-            settings = settings_of(environment)
-            server = CeleryServer(
-                ["worker", "worker"] if name == OURS else ["benchmarks.rivals", name],
-                make_app(settings) if name == OURS else plain_app(settings),
-                lambda *_: "",
-                folder / f"{name}.log",
-                environment,
-            )
-            stack.callback(server.end)
-            servers[name] = (server, partial(_by_celery, server, name))
-        if LITSERVE not in figures:
-            with socket.create_server(("127.0.0.1", 0)) as probe:
-                port = probe.getsockname()[1]
-            web = Server(["benchmarks.litserve_node", "pipeline", str(port)], folder / "litserve.log")
-            stack.callback(web.end)
-            servers[LITSERVE] = (web, partial(_by_http, f"http://127.0.0.1:{port}"))
-        for _, ask in servers.values():
-            ask(_scans(folder, 0, 2), 2)
-        for server, _ in servers.values():
+        servers = {name: _started(name, folder, addresses, stack) for name in SERVERS if name not in figures}
+        for server, drive in servers.values():
+            drive(_scans(folder, 0, 2), 2)
             server.halt()
-        for turn, (name, (server, ask)) in enumerate(servers.items(), start=1):
-            server.go_on()
-            lone, crowd = _scans(folder, 10 * turn, LONE), _scans(folder, 10 * turn + 1, CROWD)
-            times, _ = ask(lone, 1)
-            begun = time.perf_counter()
-            together, said = ask(crowd, IN_FLIGHT)
-            seconds = time.perf_counter() - begun
-            figures[f"{name}: documents/s with {IN_FLIGHT} in flight"] = len(crowd) / seconds
-            figures[f"{name}: seconds, alone"] = statistics.median(times)
-            figures[f"{name}: seconds, with {IN_FLIGHT} in flight, 95th percentile"] = statistics.quantiles(
-                together, n=20
-            )[-1]
-            figures[f"{name}: MiB"] = server.resident() / 2**20
-            right = [file.stem.split("-")[0] == answer for file, answer in zip(crowd, said, strict=True)]
-            figures[f"{name}: right"] = statistics.fmean(right)
-            server.halt()
+        for in_flight, count in LOADS.items():
+            files = _scans(folder, in_flight, count)
+            truths = [file.stem.split("-")[0] for file in files]
+            for name, (server, drive) in servers.items():
+                server.go_on()
+                measured, said = _measured(server, drive, files, in_flight)
+                figures |= {f"{name}, {in_flight} in flight: {what}": value for what, value in measured.items()}
+                right.setdefault(name, []).extend(map(operator.eq, said, truths))
+                figures[f"{name}: right"] = statistics.fmean(right[name])
+                figures[f"{name}: MiB"] = server.resident() / 2**20
+                server.halt()
         for server, _ in servers.values():
             server.go_on()
     return figures
+
+
+def _measured(
+    server: Server, drive: Drive, files: Sequence[Path], in_flight: int
+) -> tuple[dict[str, float], list[str]]:
+    """What a server needs for these files, and what it says that they are."""
+    before, begun = server.processor_seconds(), time.perf_counter()
+    seconds, said = drive(files, in_flight)
+    took = time.perf_counter() - begun
+    spent = server.processor_seconds() - before
+    return {
+        "documents/s": len(files) / took,
+        "seconds": statistics.median(seconds),
+        "seconds, 95th percentile": statistics.quantiles(seconds, n=20, method="inclusive")[-1],
+        "processor seconds a document": spent / len(files),
+    }, said
+
+
+def _missing() -> dict[str, Any]:
+    """The servers that this machine lacks something for, and what to do about it."""
+    bench = "missing: pip install -c constraints.txt -e '.[bench]'"
+    return {name: bench for name, module in _MODULES.items() if find_spec(module) is None} | (
+        {} if shutil.which("tesseract") else {PAPERLESS: "missing: apt install tesseract-ocr"}
+    )
+
+
+def _started(name: str, folder: Path, addresses: Addresses, stack: ExitStack) -> tuple[Server, Drive]:
+    log = folder / f"{name}.log"
+    if name == LITSERVE:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        web = Server(["benchmarks.litserve_node", "pipeline", str(port)], log)
+        stack.callback(web.end)
+        return web, partial(_by_http, f"http://127.0.0.1:{port}")
+    environment = environment_of(f"rival{SERVERS.index(name)}", folder, addresses)
+    settings = settings_of(environment)
+    node = CeleryServer(
+        ["worker", "worker"] if name == OURS else ["benchmarks.rivals", name],
+        make_app(settings) if name == OURS else plain_app(settings),
+        lambda *_: "",
+        log,
+        environment,
+    )
+    stack.callback(node.end)
+    return node, partial(_by_celery, node, name)
 
 
 def _scans(folder: Path, turn: int, count: int) -> list[Path]:
     """Scans that nobody has seen, named after what they are."""
     files = []
     for number in range(count):
-        name, seed = list(CLASSES)[(7 * number) % len(CLASSES)], 10_000 + 100 * turn + number
+        name, seed = _SHORT[7 * number % len(_SHORT)], 10_000 + 100 * turn + number
         path = folder / f"{name}-{seed}.jpg"
         wear.scanned(render(name, seed), seed).images[0].convert("RGB").save(path, quality=85)
         files.append(path)
@@ -152,41 +185,51 @@ def _by_http(url: str, files: Sequence[Path], in_flight: int) -> tuple[list[floa
 
 
 def pipeline() -> Ask:
-    """Our own reading, encoding and deciding, called one by one in the process that serves."""
+    """Our own reading, encoding and deciding, called one after the other in the process that serves."""
     recognizer, backend = Recognizer(), make_backend(Model())
     backend.load("cpu")
     classifier = Classifier(backend.zero_shot(ClassSet.from_yaml(CLASS_SETS / "intake.yaml"), backend.encode_texts))
 
-    def ask(file: Path) -> str:
+    def read(file: Path) -> Page:
         image = Image.open(file).convert("RGB")
-        page = recognizer.page(1, Raster(np.asarray(image), *image.size))
-        (vectors,) = backend.encode_documents([backend.prepare(page)])
-        return str(classifier.decide([(1, features_of(page, vectors))], Thresholds()).prediction)
+        return recognizer.page(1, Raster(np.asarray(image), *image.size))
+
+    def ask(files: Sequence[Path]) -> list[str]:
+        pages = [read(file) for file in files]
+        vectors = backend.encode_documents([backend.prepare(page) for page in pages])
+        features = [features_of(*each) for each in zip(pages, vectors, strict=True)]
+        return [str(classifier.decide([(1, each)], Thresholds()).prediction) for each in features]
 
     return ask
 
 
 def _paperless() -> Ask:
-    """Tesseract's text, word counts, a perceptron of one layer: what paperless-ngx sorts by."""
+    """Tesseract's text, word counts, a perceptron of one layer: what paperless-ngx sorts by.
+
+    It is spared the PDF that paperless-ngx also makes of each scan.
+    """
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.neural_network import MLPClassifier
 
     labels = [name for name in CLASSES for _ in range(TAUGHT)]
-    texts = [_text_of(render(name, 100 + number).pdf) for name in CLASSES for number in range(TAUGHT)]
+    texts = [_text_of(render(name, 100 + number, _DPI).pdf) for name in CLASSES for number in range(TAUGHT)]
     counter = CountVectorizer(analyzer="word", ngram_range=(1, 2), min_df=0.01)
     learned = MLPClassifier(tol=0.01, random_state=0).fit(counter.fit_transform(texts), labels)
 
-    def ask(file: Path) -> str:
-        read = subprocess.run(  # noqa: S603 - a file of ours
-            ["tesseract", str(file), "-"],  # noqa: S607 - as the machine has it
-            check=True,
-            capture_output=True,
-            text=True,
-            env={"OMP_THREAD_LIMIT": "1", "PATH": "/usr/bin:/usr/local/bin"},
-        )
-        return str(learned.predict(counter.transform([read.stdout]))[0])
+    def ask(files: Sequence[Path]) -> list[str]:
+        return [str(each) for each in learned.predict(counter.transform([_tesseract(file) for file in files]))]
 
     return ask
+
+
+def _tesseract(file: Path) -> str:
+    read = subprocess.run(  # noqa: S603 - a file of ours
+        ["tesseract", str(file), "-"],  # noqa: S607 - as the machine has it
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return read.stdout
 
 
 def _text_of(pdf: bytes) -> str:
@@ -205,10 +248,23 @@ def _serve(name: str) -> None:
     make = _paperless if name == PAPERLESS else pipeline
     signals.worker_process_init.connect(lambda **_: made.append(make()), weak=False)
 
-    def classify(file: str) -> str:
-        return made[0](Path(file))
+    if name == BATCHES:
+        from celery_batches import Batches
 
-    app.task(classify, name=_TASK)
+        def classify_all(requests: Sequence[Any]) -> None:
+            answers = made[0]([Path(request.args[0]) for request in requests])
+            for request, answer in zip(requests, answers, strict=True):
+                app.backend.mark_as_done(request.id, answer, request=request)
+
+        # As many messages as both processes may have at once: they are acknowledged late.
+        app.conf.worker_prefetch_multiplier = BATCH
+        app.task(classify_all, name=_TASK, base=Batches, flush_every=BATCH, flush_interval=LINGER)
+    else:
+
+        def classify(file: str) -> str:
+            return made[0]([Path(file)])[0]
+
+        app.task(classify, name=_TASK)
     app.Worker(hostname="rival@here", queues="classify", without_mingle=True, quiet=True).start()
 
 

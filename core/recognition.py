@@ -16,6 +16,9 @@ _SHORTEST_SIDE: Final = 32
 _SHORTEST_DETECTED: Final = 736
 _LONGEST_DETECTED: Final = 1440
 """Pixels, for finding lines; they are recognised at the page's full LONGEST_SIDE."""
+_LEAST_RECOGNISED: Final = 96
+"""Pixels that a line of 48 in height is widened to, at least. RapidOCR's 320 are mostly blank: three lines of four are
+shorter, and time goes with the width."""
 _MOST_ENLARGED: Final = 4.0
 """More does not make print legible that is not at this size, and costs as much time as a page."""
 
@@ -38,6 +41,7 @@ class Recognizer:
                 "Det.limit_side_len": _LONGEST_DETECTED,
                 # One at a time: on one thread a batch saves nothing, and its padding costs a twelfth of the time.
                 "Rec.rec_batch_num": 1,
+                "Rec.rec_img_shape": [3, 48, _LEAST_RECOGNISED],
             }
         )
 
@@ -52,7 +56,7 @@ class Recognizer:
         size = raster.width, raster.height
         if turns % 2:
             scale, size = scale[::-1], size[::-1]
-        upright = tuple(_scaled(line, scale, size) for line in _in_reading_order(lines))
+        upright = tuple(_scaled(line, scale, size) for line in in_reading_order(lines))
         return Page(number, *size, "ocr" if upright else "blank", upright, turns)
 
     def _read(self, pixels: Pixels, may_turn: bool = True) -> tuple[int, list[Line]]:
@@ -88,7 +92,7 @@ def _turns_to_upright(quads: Any, directions: list[tuple[str, float]]) -> int:
     return best if votes[best] > _CLEAR_MAJORITY * sum(votes) else 0
 
 
-def _in_reading_order(lines: list[Line]) -> list[Line]:
+def in_reading_order(lines: list[Line]) -> list[Line]:
     """Row by row, each from left to right; a line belongs to the row whose first line it stands beside."""
     rows: list[list[Line]] = []
     for line in sorted(lines, key=lambda line: line.box[1] + line.box[3]):
