@@ -17,8 +17,8 @@ _SHORTEST_DETECTED: Final = 736
 _LONGEST_DETECTED: Final = 1440
 """Pixels, for finding lines; they are recognised at the page's full LONGEST_SIDE."""
 _LEAST_RECOGNISED: Final = 96
-"""Pixels that a line of 48 in height is widened to, at least. RapidOCR's 320 are mostly blank: three lines of four are
-shorter, and time goes with the width."""
+"""Pixels that a line of 48 in height is widened to, at least. RapidOCR's 320 are mostly blank: three lines of four
+are shorter, and time goes with the width."""
 _MOST_ENLARGED: Final = 4.0
 """More does not make print legible that is not at this size, and costs as much time as a page."""
 
