@@ -121,7 +121,7 @@ def _rivals(figure: Figure, figures: Mapping[str, Any]) -> None:
         figure,
         [name for name in SERVERS if f"{name}: MiB" in figures],
         figures,
-        (f", {most} in flight: documents/s", f"Documents a second, {most} in flight", "{:.2f}"),
+        (f", {most} in flight: documents/s", f"Documents/s, {most} at once", "{:.2f}"),
         (", 1 in flight: seconds", "Seconds, alone", "{:.1f}"),
         (": MiB", "Memory, MiB", "{:.0f}"),
     )
@@ -132,7 +132,7 @@ def _reading(figure: Figure, figures: Mapping[str, Any]) -> None:
         figure,
         [name for name in (OURS, RAPIDOCR, TESSERACT) if f"{name}: classified right" in figures],
         figures,
-        (": processor seconds a page", "Processor seconds a page", "{:.2f}"),
+        (": processor seconds a page", "Processor seconds a page", "{:.1f}"),
         (": classified right", "Classified right", "{:.2f}"),
         (": answered right", "Answered right", "{:.2f}"),
     )
