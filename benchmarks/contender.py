@@ -226,7 +226,5 @@ def plain_app(settings: Settings) -> Celery:
         task_acks_late=True,
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,
-        # A process that loads its model for longer than 4 s would be killed, and the next one after it.
-        worker_proc_alive_timeout=PATIENCE,
     )
     return app
