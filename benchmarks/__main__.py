@@ -4,12 +4,14 @@
 """
 
 import json
+import logging
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
 from rich.console import Console
 from rich.table import Table
 
@@ -38,6 +40,8 @@ PARTS: Final[dict[str, Callable[[Path], dict[str, Any]]]] = {
 def main() -> None:
     """Ratios are what counts: absolute times are this machine's, at that hour."""
     console = Console(highlight=False)
+    # Not a line for each job that is measured.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     wanted = sys.argv[1:] or list(PARTS)
     if unknown := [part for part in wanted if part not in PARTS]:
         sys.exit(f"There is no part {unknown[0]!r}; there are: {', '.join(PARTS)}")
