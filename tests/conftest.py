@@ -3,6 +3,7 @@
 import gc
 import logging
 import shutil
+import signal
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -18,6 +19,9 @@ from core.settings import Broker, Database, Documents, Model, Reading, Settings
 from db import migrations
 from db.session import make_engine, transaction
 from worker.embedded import Addresses, Embedded
+
+# In the background of a shell it would be ignored, here and in all that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
