@@ -6,7 +6,7 @@ between, or stopped while Redis' answer is on its way, loses it (celery/celery#4
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty
@@ -85,12 +85,15 @@ class Channel(redis.Channel):
         self.done: list[str] = []
         """Tags of messages that are acknowledged, which Redis has not been told yet."""
         self._told = 0
+        self._looks: dict[tuple[str, ...], tuple[int, bytes]] = {}
+        """What was asked before: numbers of words, and the words as Redis' protocol has them, by lists."""
         super().__init__(*args, **options)  # type: ignore[no-untyped-call] # kombu has no types
 
     def basic_consume(self, queue: str, no_ack: bool, *args: Any, **options: Any) -> Any:
         if no_ack:
             # Nobody would ever take the note away.
             self._unacknowledged.add(queue)
+            self._looks.clear()
         return super().basic_consume(queue, no_ack, *args, **options)  # type: ignore[no-untyped-call]
 
     def basic_cancel(self, consumer_tag: str) -> Any:
@@ -125,13 +128,20 @@ class Channel(redis.Channel):
             # A list that is never filled: the wait is Redis' and not this process's, whose loop goes on.
             connection.send_command("BRPOP", f"{self.global_keyprefix}nothing", self.idle)
         else:
-            lists = [(queue, priority) for priority in self._priorities() for queue in queues]
-            names = [self._q_for_pri(queue, priority) for queue, priority in lists]
-            names += [self.unacked_index_key, self.unacked_key]
-            keys = [f"{self.global_keyprefix}{name}" for name in names]
-            notes = [int(queue not in self._unacknowledged) for queue, _ in lists]
-            self._told = len(self.done)
-            connection.send_command("EVAL", _TAKE, len(keys), *keys, self.sep, _SORTED_AT_A_TIME, *notes, *self.done)
+            lists = tuple(self._q_for_pri(queue, priority) for priority in self._priorities() for queue in queues)
+            look = self._looks.get(lists)
+            if look is None:
+                look = self._looks[lists] = self._look(lists)
+            (count, packed), done = look, [tag.encode() for tag in self.done]
+            self._told = len(done)
+            connection.send_packed_command([b"*%d\r\n%s%s" % (count + len(done), packed, _packed(done))])
+
+    def _look(self, lists: Iterable[str]) -> tuple[int, bytes]:
+        """Each message costs one: it is put into Redis' words once and not by redis-py each time."""
+        keys = [f"{self.global_keyprefix}{name}" for name in (*lists, self.unacked_index_key, self.unacked_key)]
+        notes = [str(int(name.split(self.sep)[0] not in self._unacknowledged)) for name in lists]
+        words = ["EVAL", _TAKE, str(len(keys)), *keys, self.sep, str(_SORTED_AT_A_TIME), *notes]
+        return len(words), _packed(word.encode() for word in words)
 
     def _create_client(self, asynchronous: bool = False) -> Any:
         # kombu makes one for every command, which costs as much as the command.
@@ -213,6 +223,11 @@ class Channel(redis.Channel):
         messages += [json.loads(message)[0] for message in held]
         # Others' messages may have no ids.
         return {task_id for message in messages if (task_id := message["headers"].get("id"))}
+
+
+def _packed(words: Iterable[bytes]) -> bytes:
+    """As RESP, Redis' protocol, has the words of a command."""
+    return b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
 
 
 def _sent_at(message: bytes | None) -> float | None:
