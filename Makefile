@@ -15,7 +15,7 @@ setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml core/contract/pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --progress-bar off -c constraints.txt -e '.[embedded,remote,dev]' -e core/contract
+	$(BIN)/pip install --quiet --progress-bar off --no-compile -c constraints.txt -e '.[embedded,remote,dev]' -e core/contract
 	touch $@
 
 # The main job end to end. DOCS=folder runs it on files of your own.
