@@ -21,6 +21,7 @@ from celery import Celery, signals
 from benchmarks.contender import CeleryServer, Contender, Server, is_over, rate
 from worker.batcher import Batcher
 from worker.embedded import Embedded
+from worker.results import Results
 
 IN_FLIGHT: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 LINGER: Final = 0.004
@@ -269,7 +270,8 @@ def _app(pool: str, url: str) -> Celery:
 
     Ours are `threads` and, since LitServe has two processes, `two nodes`.
     """
-    app = Celery("batching", broker=url, backend=url, set_as_current=False)
+    backend = url if pool == "prefork" else f"{Results.__module__}:{Results.__name__}+{url}"
+    app = Celery("batching", broker=url, backend=backend, set_as_current=False)
     app.conf.update(
         task_serializer="json",
         result_serializer="json",

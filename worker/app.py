@@ -30,6 +30,7 @@ from worker.embedded import locate
 from worker.events import Events, Telling
 from worker.forgotten import is_forgotten
 from worker.reaper import REAP, reap
+from worker.results import Results
 from worker.retention import PURGE, purge
 from worker.runtime import Runtime
 from worker.tasks import JOBS
@@ -63,7 +64,8 @@ def make_app(settings: Settings, *, trains: bool = False) -> Celery:
     if settings.broker.url is None:
         raise ValueError("settings.broker.url is not set: locate(settings) fills it in")
     url = settings.broker.url.get_secret_value()
-    app = Celery("docintake", broker=url, backend=url, events=Events, set_as_current=False)
+    backend = f"{Results.__module__}:{Results.__name__}+{url}"
+    app = Celery("docintake", broker=url, backend=backend, events=Events, set_as_current=False)
     # Each of these was settled by experiment: docs/design.md, "Celery on Redis".
     transport = {
         "global_keyprefix": settings.broker.key_prefix,
