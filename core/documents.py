@@ -2,23 +2,22 @@
 
 import base64
 import binascii
+import errno
 import hashlib
 import os
 import re
 import stat
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from core import settings
+from core.aside import aside
 from core.contract import INLINE_LIMIT, DocumentReference
 from core.errors import IntakeError, RejectedInput, TransientFailure
-
-Result = TypeVar("Result")
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?=://)|file(?=:)", re.IGNORECASE)
 _SCHEMED: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:[/\\]", re.IGNORECASE)
@@ -121,19 +120,34 @@ def _path(uri: str) -> Path:
 
 
 def _read_file(path: Path, roots: Iterable[str], size: int, uri: str) -> bytes:
-    """Read a regular file under one of `roots`.
+    """Read a regular file under one of `roots`, every part of the way opened without following links.
 
-    Links are resolved first, the result is compared with the roots, and then every part of the way is opened
-    without following links: a link that is swapped in between leads nowhere.
+    Where a link is in the way, or the way goes up again, links are resolved first and the result is compared with the
+    roots: one that is swapped in after that leads nowhere.
     """
-    real = Path(os.path.realpath(path))
-    folders = (Path(os.path.realpath(root)) for root in roots if "://" not in root)
-    folder = next((folder for folder in folders if real.is_relative_to(folder)), None)
-    if folder is None:
+    folders = [Path(root).absolute() for root in roots if "://" not in root]
+    plain = path.absolute()
+    if ".." not in plain.parts and (folder := _folder_of(plain, folders)):
+        try:
+            return _read_under(folder, plain, size, uri)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+    real = Path(os.path.realpath(plain))
+    real_folder = _folder_of(real, [Path(os.path.realpath(folder)) for folder in folders])
+    if real_folder is None:
         raise _not_allowed(uri)
+    return _read_under(real_folder, real, size, uri)
+
+
+def _folder_of(path: Path, folders: Iterable[Path]) -> Path | None:
+    return next((folder for folder in folders if path.is_relative_to(folder)), None)
+
+
+def _read_under(folder: Path, path: Path, size: int, uri: str) -> bytes:
     handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        for part in real.relative_to(folder).parts:
+        for part in path.relative_to(folder).parts:
             # O_NONBLOCK: a FIFO in the way must not be waited for.
             inner = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=handle)
             os.close(handle)
@@ -147,9 +161,10 @@ def _read_file(path: Path, roots: Iterable[str], size: int, uri: str) -> bytes:
         os.close(handle)
 
 
-def _devices_of_the_kernel() -> set[int]:
+@cache
+def _devices_of_the_kernel() -> frozenset[int]:
     """What stands there calls itself a regular file and holds, for one, the environment of every process."""
-    return {os.stat(place).st_dev for place in ("/proc", "/sys") if os.path.ismount(place)}
+    return frozenset(os.stat(place).st_dev for place in ("/proc", "/sys") if os.path.ismount(place))
 
 
 def _split(uri: str) -> SplitResult:
@@ -214,27 +229,20 @@ def _read_remote(uri: str, scheme: str, size: int, limits: settings.Documents) -
     return b"".join(chunks)
 
 
-def _within(seconds: float, uri: str, read: Callable[[], Result]) -> Result:
-    """Run `read` in a thread of its own, so that a server or mount that hangs does not take the caller with it."""
-    outcome: list[Result] = []
-    failure: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            outcome.append(read())
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            failure.append(error)
-
-    thread = threading.Thread(target=run, name="fetch", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if outcome:
-        return outcome[0]
-    if not failure:
-        raise TransientFailure("fetch_timeout", f"{_shown(uri)} did not come within {seconds:g} s (fetch_timeout)")
-    if isinstance(failure[0], IntakeError):
-        raise failure[0]
-    raise _fetch_error(failure[0], uri) from failure[0]
+def _within(seconds: float, uri: str, read: Callable[[], bytes]) -> bytes:
+    """Have it read aside, so that a server or mount that hangs does not take the caller with it."""
+    coming = aside(read)
+    try:
+        failure = coming.exception(seconds)
+    except TimeoutError as error:
+        raise TransientFailure(
+            "fetch_timeout", f"{_shown(uri)} did not come within {seconds:g} s (fetch_timeout)"
+        ) from error
+    if failure is None:
+        return coming.result()
+    if isinstance(failure, IntakeError):
+        raise failure
+    raise _fetch_error(failure, uri) from failure
 
 
 def _fetch_error(error: BaseException, uri: str) -> IntakeError:
