@@ -27,7 +27,7 @@ from core.features import Features, features_of
 from core.genres import genres
 from core.page import Line, Page
 from core.reading import READER
-from core.settings import Settings, Thresholds, Training
+from core.settings import Database, Settings, Thresholds, Training
 from core.training.dataset import Dataset
 from db import migrations, models, queries
 from db.session import make_engine, transaction
@@ -136,12 +136,12 @@ def history(folder: Path) -> dict[str, Any]:
         with transaction(engine) as connection:
             version = queries.published_version(connection, CLASS_SET)
             assert version is not None  # noqa: S101 - the history has one
-            classifier = Classifier(backend.zero_shot(_classes(chance, 20), backend.encode_texts))
-            with threadpool_limits(1, user_api="blas"):
-                begun = time.perf_counter()
-                found = replay(connection, version, classifier, Thresholds(), encoder_of(backend))
-                seconds = time.perf_counter() - begun
         engine.dispose()
+        classifier = Classifier(backend.zero_shot(_classes(chance, 20), backend.encode_texts))
+        database = Database(url=SecretStr(addresses.database_url), statement_timeout=600)
+        begun = time.perf_counter()
+        found = replay(database, version, classifier, Thresholds(), encoder_of(backend))
+        seconds = time.perf_counter() - begun
     documents = found.unchanged + len(found.moved)
     return {
         "documents": documents,
