@@ -698,17 +698,23 @@ def get_seen(
     return rows[0].media_type, rows[0].page_count, list(pages.values())
 
 
+_FEATURES_OF: Final = (
+    select(models.Feature.sha256, models.Feature.page, models.Feature.data)
+    .where(
+        # One parameter: hundreds of them take longer to be written down than what they find takes to be read.
+        models.Feature.sha256 == any_(bindparam("hashes", type_=ARRAY(Text))),
+        models.Feature.encoder == bindparam("encoder"),
+    )
+    .order_by(models.Feature.sha256, models.Feature.page)
+)
+
+
 def get_features_of(
     connection: Connection, hashes: Collection[str], encoder: str
 ) -> dict[str, dict[int, bytes | None]]:
     """Of several documents, sha256 → page number → features, as `get_features` gives those of one."""
-    rows = connection.execute(
-        select(models.Feature.sha256, models.Feature.page, models.Feature.data)
-        .where(models.Feature.sha256.in_(hashes), models.Feature.encoder == encoder)
-        .order_by(models.Feature.sha256, models.Feature.page)
-    )
     found: dict[str, dict[int, bytes | None]] = {}
-    for sha256, page, data in rows:
+    for sha256, page, data in connection.execute(_FEATURES_OF, {"hashes": [*hashes], "encoder": encoder}).all():
         found.setdefault(sha256, {})[page] = data
     return found
 

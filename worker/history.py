@@ -6,13 +6,11 @@ import pickle
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy import Engine
@@ -71,8 +69,8 @@ def decide(
     """Decide about each document, by what is committed, and tell `show` how many parts are done, of how many.
 
     Stored features are all that is needed, and what the classifiers' own encoders made of the pages: no document is
-    fetched, read or encoded. From `MANY` documents on, each core that this process may use has a process of its own;
-    their part of a core's memory is what deciding needs, and no model.
+    fetched, read or encoded. From `MANY` documents on, each core that this process may use has a process: this one,
+    and others that have what deciding needs, and no model.
 
     Raises TransientFailure: `decider_lost` when one of them dies, and what `db.session.transaction` raises.
     """
@@ -81,11 +79,14 @@ def decide(
         with transaction(engine) as connection:
             count = queries.count_classifications(connection, question.class_set)
         parts = _parts(count)
-        outcomes = []
-        with _deciders(database, engine, question, count) as decided:
-            for done, outcome in enumerate(decided(parts), start=1):
-                outcomes.append(outcome)
-                show(done, len(parts))
+        others = len(os.sched_getaffinity(0)) - 1
+        if count >= MANY and others:
+            outcomes = _side_by_side(database, engine, question, parts, others, show)
+        else:
+            outcomes = []
+            for part in parts:
+                outcomes.append(_decide(engine, question, part))
+                show(len(outcomes), len(parts))
     finally:
         engine.dispose()
     return Outcome(
@@ -97,38 +98,52 @@ def decide(
 
 _Part = tuple[str, str]
 """Documents from the one id on, and before the other."""
-_Decided = Callable[[Sequence[_Part]], Iterator[Outcome[T]]]
 
 
 def _parts(count: int) -> list[_Part]:
-    """Of documents with any ids, which are digests: as many are in each."""
+    """Of documents whose ids are digests: about as many in each."""
     number = max(1, round(count / PART))
     starts = [f"{index * 16**8 // number:08x}" for index in range(1, number)]
-    return list(zip(["", *starts], [*starts, _BEYOND], strict=True))
+    return list(pairwise(["", *starts, _BEYOND]))
 
 
-@contextmanager
-def _deciders(database: Database, engine: Engine, question: Question[T], count: int) -> "Iterator[_Decided[T]]":
-    """What decides on parts, one after the other or side by side; the outcomes are in the order of the parts."""
-    cores = len(os.sched_getaffinity(0))
-    if count < MANY or cores == 1:
-        yield partial(map, partial(_decide, engine, question))
-        return
+def _side_by_side(
+    database: Database,
+    engine: Engine,
+    question: Question[T],
+    parts: Sequence[_Part],
+    others: int,
+    show: Callable[[int, int], None],
+) -> list[Outcome[T]]:
+    """What comes of each part, in their order. The others take them from the first on, this process from the last."""
+    pool = ProcessPoolExecutor(
+        others,
+        multiprocessing.get_context("spawn"),
+        initializer=_start,
+        # As bytes: torch would share what it pickles for a process by itself, through files that are held open.
+        initargs=(database, pickle.dumps(question)),
+    )
     try:
-        with ProcessPoolExecutor(
-            cores,
-            multiprocessing.get_context("spawn"),
-            # As bytes: torch would share what it pickles for a process by itself, through files that are held open.
-            initializer=_start,
-            initargs=(database, pickle.dumps(question)),
-        ) as pool:
-            yield partial(pool.map, _decide_here)
+        futures = [pool.submit(_decide_here, part) for part in parts]
+        own: list[Outcome[T]] = []
+        for part, future in zip(reversed(parts), reversed(futures), strict=True):
+            if not future.cancel():
+                break
+            own.append(_decide(engine, question, part))
+            show(sum(map(Future.done, futures)), len(parts))
+        theirs: list[Outcome[T]] = []
+        for future in futures[: len(futures) - len(own)]:
+            theirs.append(future.result())
+            show(len(theirs) + len(own), len(parts))
     except BrokenProcessPool as error:
         raise TransientFailure(
             "decider_lost",
             "a process that decided on stored documents was killed, as for a lack of memory; try again, on fewer "
             "cores if memory is short: each has a process (`taskset --cpu-list 0 docintake …` leaves one)",
         ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return [*theirs, *reversed(own)]
 
 
 _here: tuple[Engine, Question[Any]]
