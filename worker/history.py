@@ -6,6 +6,7 @@ import pickle
 import signal
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -79,7 +80,7 @@ def decide(
         with transaction(engine) as connection:
             count = queries.count_classifications(connection, question.class_set)
         parts = _parts(count)
-        others = len(os.sched_getaffinity(0)) - 1
+        others = min(len(os.sched_getaffinity(0)), len(parts)) - 1
         if count >= MANY and others:
             outcomes = _side_by_side(database, engine, question, parts, others, show)
         else:
@@ -124,17 +125,17 @@ def _side_by_side(
         initargs=(database, pickle.dumps(question)),
     )
     try:
-        futures = [pool.submit(_decide_here, part) for part in parts]
-        own: list[Outcome[T]] = []
-        for part, future in zip(reversed(parts), reversed(futures), strict=True):
-            if not future.cancel():
-                break
-            own.append(_decide(engine, question, part))
-            show(sum(map(Future.done, futures)), len(parts))
+        left, own, futures = deque(parts), list[Outcome[T]](), list[Future[Outcome[T]]]()
+        while left:
+            while left and sum(not future.done() for future in futures) < 2 * others:
+                futures.append(pool.submit(_decide_here, left.popleft()))
+            if left:
+                own.append(_decide(engine, question, left.pop()))
+                show(len(own) + sum(map(Future.done, futures)), len(parts))
         theirs: list[Outcome[T]] = []
-        for future in futures[: len(futures) - len(own)]:
+        for future in futures:
             theirs.append(future.result())
-            show(len(theirs) + len(own), len(parts))
+            show(len(own) + max(len(theirs), sum(map(Future.done, futures))), len(parts))
     except BrokenProcessPool as error:
         raise TransientFailure(
             "decider_lost",

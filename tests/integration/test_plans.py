@@ -21,7 +21,6 @@ LARGE: Final = frozenset(
 """Tables that grow with every request."""
 READS_ALL: Final = {
     "count_jobs": "how many there are of each state is a question about all of them",
-    "stream_features": "every page is scored anew by another class set",
     "latest_classifications": "what a class set says of every document is compared",
     "latest_labels": "a class set learns from all its labels",
 }
