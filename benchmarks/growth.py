@@ -127,8 +127,8 @@ def _tasks(folder: Path) -> dict[str, float]:
 
 
 def history(folder: Path) -> dict[str, Any]:
-    """Seconds that `docintake classes replay` takes to decide anew on every stored document, by a draft of 20 classes,
-    on all cores and on one of them: on the clock, and of processor without PostgreSQL's.
+    """Seconds that `docintake classes replay` takes to decide anew on every stored document, by a draft of 20
+    classes, on all cores and on one of them: on the clock, and of processor without PostgreSQL's.
     """
     backend, chance = Fake(), random.Random(1)  # noqa: S311 - no secret
     features = _page(chance, backend)

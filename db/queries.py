@@ -966,6 +966,9 @@ def latest_classifications(
             models.ClassVersion.class_set == class_set,
             models.Classification.sha256 >= first,
             models.Classification.sha256 < before,
+            # The same of both: PostgreSQL would not conclude it, and read all documents for every part of them.
+            models.Document.sha256 >= first,
+            models.Document.sha256 < before,
         )
         .ext(distinct_on(models.Classification.sha256))
         .order_by(
