@@ -3,9 +3,12 @@
 import gc
 import hashlib
 import multiprocessing
+import os
 import random
 import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -34,7 +37,6 @@ from db.session import make_engine, transaction
 from samples import render
 from samples.archive import CLASS_SET, fill
 from worker import class_sets, job
-from worker.class_sets import replay
 from worker.embedded import Embedded
 from worker.examples import gather
 from worker.runtime import Runtime, encoder_of
@@ -125,29 +127,42 @@ def _tasks(folder: Path) -> dict[str, float]:
 
 
 def history(folder: Path) -> dict[str, Any]:
-    """Seconds in which every stored document is decided on anew, by another class set."""
+    """Seconds that `docintake classes replay` takes to decide anew on every stored document, by a draft of 20
+    classes, on all cores and on one of them: on the clock, and of processor without PostgreSQL's.
+    """
     backend, chance = Fake(), random.Random(1)  # noqa: S311 - no secret
     features = _page(chance, backend)
+    config = folder / "history.yaml"
+    config.write_text("model: {backend: fake}\n", encoding="utf-8")
+    figures: dict[str, Any] = {}
     with Embedded(folder / "history") as addresses:
         engine = make_engine(addresses.database_url, statement_timeout=600, pool_size=1)
         migrations.upgrade(engine)
         with transaction(engine) as connection:
             fill(connection, DOCUMENTS, reader=READER, encoder=encoder_of(backend), features=features.to_bytes())
-        with transaction(engine) as connection:
-            version = queries.published_version(connection, CLASS_SET)
-            assert version is not None  # noqa: S101 - the history has one
-            classifier = Classifier(backend.zero_shot(_classes(chance, 20), backend.encode_texts))
-            with threadpool_limits(1, user_api="blas"):
-                begun = time.perf_counter()
-                found = replay(connection, version, classifier, Thresholds(), encoder_of(backend))
-                seconds = time.perf_counter() - begun
+            documents = queries.count_classifications(connection, CLASS_SET)
+            class_sets.import_draft(connection, _classes(chance, 20).model_copy(update={"name": CLASS_SET}))
         engine.dispose()
-    documents = found.unchanged + len(found.moved)
-    return {
-        "documents": documents,
-        "seconds": seconds,
-        "seconds for 100,000": seconds * 100_000 / documents,
-    }
+        servers = {
+            "DOCINTAKE_DATABASE__URL": addresses.database_url,
+            "DOCINTAKE_BROKER__URL": addresses.redis_url,
+        }
+        all_cores = os.sched_getaffinity(0)
+        for cores in ({min(all_cores)}, all_cores):
+            os.sched_setaffinity(0, cores)
+            begun, before = time.perf_counter(), os.times()
+            subprocess.run(  # noqa: S603 - our own module
+                [sys.executable, "-m", "worker", "--config", str(config), "classes", "replay", CLASS_SET],
+                env=os.environ | servers,
+                stdout=subprocess.DEVNULL,
+                check=True,
+            )
+            after = os.times()
+            of_processor = sum(after[2:4]) - sum(before[2:4])
+            for what, seconds in (("", time.perf_counter() - begun), (" of processor", of_processor)):
+                figures[f"{len(cores)} cores, seconds{what} for 100,000"] = seconds * 100_000 / documents
+        os.sched_setaffinity(0, all_cores)
+    return {"documents": documents, **figures}
 
 
 def labels(folder: Path) -> dict[str, Any]:

@@ -87,11 +87,7 @@ class Classifier:
 
     def logits(self, documents: Sequence[Sequence[Features]]) -> tuple[Scores, Scores]:
         """D documents, each of these pages, by descriptions alone: (D, C) logits, and (D,) of "none of these"."""
-        pages = np.split(
-            self.zero_shot.scores([page for document in documents for page in document]),
-            np.cumsum([len(document) for document in documents[:-1]]),
-        )
-        return self.zero_shot.logits(np.stack([_joined(scores) for scores in pages]))
+        return self.zero_shot.logits(self._scores(documents))
 
     @property
     def keys_of_encoders(self) -> frozenset[str]:
@@ -106,8 +102,12 @@ class Classifier:
         """A document of these pages, at least one: the classes' probabilities, given that it is one of them, and the
         probability that it is.
         """
-        chances, in_set = self._chances(_joined(self.zero_shot.scores(pages))[None], [pages])
+        chances, in_set = self.chances_of([pages])
         return chances[0], float(in_set[0])
+
+    def chances_of(self, documents: Sequence[Sequence[Features]]) -> tuple[Scores, Scores]:
+        """D documents, each of these pages: (D, C) and (D,), as `chances` gives them of one."""
+        return self._chances(self._scores(documents), documents)
 
     def decide(
         self, pages: Sequence[tuple[int, Features | None]], thresholds: Thresholds, top: int | None = None
@@ -202,6 +202,14 @@ class Classifier:
             if cosines[a, b] > SIMILAR
         ]
         return sorted(pairs, key=lambda pair: -pair[2])
+
+    def _scores(self, documents: Sequence[Sequence[Features]]) -> Scores:
+        """D documents, each of these pages, at least one: (D, any)"""
+        pages = np.split(
+            self.zero_shot.scores([page for document in documents for page in document]),
+            np.cumsum([len(document) for document in documents[:-1]]),
+        )
+        return np.stack([_joined(scores) for scores in pages])
 
     def _chances(self, scores: Scores, views: Sequence[Sequence[Features]]) -> tuple[Scores, Scores]:
         """(D, any) scores of views, which consist of those pages → the (D, C) probabilities of classes, given that it

@@ -4,12 +4,13 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Any, Final, NoReturn, Self
 
 import numpy as np
 
 from core.backends import EncodePages, Vectors
 from core.class_set import ClassSet
+from core.errors import ModelFailure
 from core.features import Features
 from core.prompts import prompts_of
 from core.zero_shot import EncodeTexts, Scores, means_of
@@ -58,6 +59,10 @@ class Likelihoods:
             encoder=score(calls),
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The model stays where it is: what goes to another process decides about pages that it has seen.
+        return type(self), (self.names, self.class_vectors, self.key, _elsewhere)
+
     @property
     def meanings(self) -> Vectors:
         return self.class_vectors
@@ -74,3 +79,7 @@ class Likelihoods:
     def logits(self, scores: Scores) -> tuple[Scores, Scores]:
         logits: Scores = scores / TEMPERATURE
         return logits[:, :-1], logits[:, -1]
+
+
+def _elsewhere(_pages: Sequence[Any]) -> NoReturn:
+    raise ModelFailure("not_tuned", "the model that encodes pages is in another process: a fault in the caller")

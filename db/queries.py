@@ -698,33 +698,25 @@ def get_seen(
     return rows[0].media_type, rows[0].page_count, list(pages.values())
 
 
+_FEATURES_OF: Final = (
+    select(models.Feature.sha256, models.Feature.page, models.Feature.data)
+    .where(
+        # One parameter: hundreds of them take longer to be written down than what they find takes to be read.
+        models.Feature.sha256 == any_(bindparam("hashes", type_=ARRAY(Text))),
+        models.Feature.encoder == bindparam("encoder"),
+    )
+    .order_by(models.Feature.sha256, models.Feature.page)
+)
+
+
 def get_features_of(
     connection: Connection, hashes: Collection[str], encoder: str
 ) -> dict[str, dict[int, bytes | None]]:
     """Of several documents, sha256 → page number → features, as `get_features` gives those of one."""
-    rows = connection.execute(
-        select(models.Feature.sha256, models.Feature.page, models.Feature.data)
-        .where(models.Feature.sha256.in_(hashes), models.Feature.encoder == encoder)
-        .order_by(models.Feature.sha256, models.Feature.page)
-    )
     found: dict[str, dict[int, bytes | None]] = {}
-    for sha256, page, data in rows:
+    for sha256, page, data in connection.execute(_FEATURES_OF, {"hashes": [*hashes], "encoder": encoder}).all():
         found.setdefault(sha256, {})[page] = data
     return found
-
-
-def stream_features(connection: Connection, encoder: str) -> Iterator[tuple[str, int, bytes | None]]:
-    """(sha256, page, data) of every page that `encoder` has seen, by sha256 and page, a chunk in memory at a time.
-
-    `data` is None for a blank page. The connection's transaction must stay open until the end.
-    """
-    rows = connection.execute(
-        select(models.Feature.sha256, models.Feature.page, models.Feature.data)
-        .where(models.Feature.encoder == encoder)
-        .order_by(models.Feature.sha256, models.Feature.page),
-        execution_options={"yield_per": _CHUNK},
-    )
-    yield from rows
 
 
 # Class sets and their versions
@@ -939,8 +931,21 @@ def get_classification(connection: Connection, task_id: str) -> dict[str, Any] |
     return connection.execute(statement).scalar_one_or_none()
 
 
-def latest_classifications(connection: Connection, class_set: str) -> Iterator[LatestClassification]:
-    """What any version of a set last said about each document, by sha256, a chunk in memory at a time.
+def count_classifications(connection: Connection, class_set: str) -> int:
+    """How often any version of a set has classified a document."""
+    return connection.execute(
+        select(func.count())
+        .select_from(models.Classification)
+        .join(models.ClassVersion, models.ClassVersion.id == models.Classification.class_version_id)
+        .where(models.ClassVersion.class_set == class_set)
+    ).scalar_one()
+
+
+def latest_classifications(
+    connection: Connection, class_set: str, first: str = "", before: str = "g"
+) -> Iterator[LatestClassification]:
+    """What any version of a set last said about each document, by sha256, a chunk in memory at a time: of those from
+    `first` on and before `before`, by default all, since no hexadecimal digit comes after `g`.
 
     The connection's transaction must stay open until the end.
     """
@@ -957,7 +962,14 @@ def latest_classifications(connection: Connection, class_set: str) -> Iterator[L
         )
         .join(models.ClassVersion, models.ClassVersion.id == models.Classification.class_version_id)
         .join(models.Document, models.Document.sha256 == models.Classification.sha256)
-        .where(models.ClassVersion.class_set == class_set)
+        .where(
+            models.ClassVersion.class_set == class_set,
+            models.Classification.sha256 >= first,
+            models.Classification.sha256 < before,
+            # The same of both: PostgreSQL would not conclude it, and read all documents for every part of them.
+            models.Document.sha256 >= first,
+            models.Document.sha256 < before,
+        )
         .ext(distinct_on(models.Classification.sha256))
         .order_by(
             models.Classification.sha256, models.Classification.created_at.desc(), models.Classification.task_id

@@ -18,7 +18,7 @@ _IS_ASKED: Final = "n % 40 <> 0 AND n % 10 = 1"
 _NUMBERS: Final = "FROM generate_series(1, :count) AS n"
 
 _STATEMENTS: Final = (
-    f"INSERT INTO class_sets (name) VALUES ('{CLASS_SET}')",
+    f"INSERT INTO class_sets (name, versions) VALUES ('{CLASS_SET}', 1)",
     f"""INSERT INTO class_versions (class_set, number, state, digest, published_at)
     VALUES ('{CLASS_SET}', 1, 'published', repeat('0', 64), now() - interval '{DAYS} days')""",
     f"""INSERT INTO documents (sha256, media_type, page_count, size, uri, created_at)

@@ -1,8 +1,8 @@
 """Checkpoints over their life: kept, promoted, rolled back, read again, compared on stored documents."""
 
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
-from core.classify import Classifier
+from core.classify import Classifier, Decision
 from core.errors import ModelFailure, RejectedInput
-from core.settings import Thresholds
+from core.settings import Database, Thresholds
 from core.training.report import TrainingReport
 from db import queries
-from db.queries import Checkpoint
-from worker import features
+from db.queries import Checkpoint, LatestClassification
+from worker import history
+from worker.history import Question
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -244,40 +245,36 @@ def roll_back(connection: Connection, class_set: str, by: str) -> Turn:
 
 
 def compare(
-    connection: Connection, class_set: str, a: Classifier, b: Classifier, thresholds: Thresholds, encoder: str
+    database: Database,
+    class_set: str,
+    a: Classifier,
+    b: Classifier,
+    labels: Mapping[str, str],
+    thresholds: Thresholds,
+    encoder: str,
+    show: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Comparison:
-    """Decide about every document that the set has classified, with each of two classifiers of the same classes.
-
-    Stored features of `encoder` are all that is needed, and what the classifiers' own encoders made of the pages: no
-    document is fetched, read or encoded.
+    """Decide about every document that the set has classified, with each of two classifiers of the same classes; see
+    `worker.history.decide`. `labels`: what people say that documents are, by their ids.
     """
-    keys = a.keys_of_encoders | b.keys_of_encoders
-    labels = {item.sha256: item.label for item in queries.latest_labels(connection, class_set)}
-    same = 0
-    disagreements: list[Disagreement] = []
-    without_features: list[str] = []
-    for item in queries.latest_classifications(connection, class_set):
-        stored = features.read(queries.get_features(connection, item.sha256, encoder, item.pages))
-        pages = list(features.tuned(connection, item.sha256, encoder, keys, stored).items())
-        if len(pages) < len(item.pages):
-            without_features.append(item.sha256)
-            continue
-        one, other = a.decide(pages, thresholds), b.decide(pages, thresholds)
-        if one.prediction == other.prediction:
-            same += 1
-            continue
-        disagreements.append(
-            Disagreement(
-                document_id=item.sha256,
-                uri=item.uri,
-                a=one.prediction,
-                a_confidence=one.confidence,
-                b=other.prediction,
-                b_confidence=other.confidence,
-                label=labels.get(item.sha256),
-            )
-        )
-    return Comparison(same, tuple(disagreements), tuple(without_features))
+    found = history.decide(database, Question(class_set, encoder, (a, b), thresholds, _disagreement), show)
+    told = tuple(replace(item, label=labels.get(item.document_id)) for item in found.told)
+    return Comparison(found.silent, told, found.without_features)
+
+
+def _disagreement(item: LatestClassification, decisions: Sequence[Decision]) -> Disagreement | None:
+    a, b = decisions
+    if a.prediction == b.prediction:
+        return None
+    return Disagreement(
+        document_id=item.sha256,
+        uri=item.uri,
+        a=a.prediction,
+        a_confidence=a.confidence,
+        b=b.prediction,
+        b_confidence=b.confidence,
+        label=None,
+    )
 
 
 def _read(store: Path, checkpoint: Checkpoint) -> "tuple[dict[str, Tensor], dict[str, Any]]":

@@ -1,9 +1,7 @@
 """Class sets over their life: imported as drafts, published, rolled back, compared, tried on stored documents."""
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,19 +11,14 @@ from core.class_set import ClassSet, DocumentClass
 from core.classify import Classifier, Decision
 from core.contract import Reason
 from core.errors import RejectedInput
-from core.features import Features
-from core.settings import Thresholds
+from core.settings import Database, Thresholds
 from db import queries
 from db.queries import LatestClassification, Version
 from db.session import transaction
-from worker import features
-from worker.features import Pages
+from worker import history
+from worker.history import Question
 
 _FIELDS: Final = ("description", "wording", "templates", "captions")
-
-
-TOGETHER: Final = 256
-"""Documents that are decided on together, of a history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,44 +186,17 @@ def compare(old: ClassSet, new: ClassSet) -> Difference:
 
 
 def replay(
-    connection: Connection, version: Version, classifier: Classifier, thresholds: Thresholds, encoder: str
+    database: Database,
+    version: Version,
+    classifier: Classifier,
+    thresholds: Thresholds,
+    encoder: str,
+    show: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Replay:
-    """Decide again about every document that the version's set has classified, on the pages it was classified by.
-
-    Stored features of `encoder` are all that is needed, and what the classifier's own encoders made of the pages: no
-    document is fetched, read or encoded.
-    """
-    keys = classifier.keys_of_encoders
-    unchanged = 0
-    moved: list[Move] = []
-    without_features: list[str] = []
-    stored = _with_features(connection, version.class_set, encoder)
-
-    def read() -> list[tuple[LatestClassification, Pages]]:
-        return [
-            (item, features.tuned(connection, item.sha256, encoder, keys, pages))
-            for item, pages in islice(stored, TOGETHER)
-        ]
-
-    # The next documents are read while those before are decided on: the connection is that thread's alone.
-    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as ahead:
-        coming = ahead.submit(read)
-        while batch := coming.result():
-            coming = ahead.submit(read)
-            seen: list[LatestClassification] = []
-            documents: list[list[tuple[int, Features | None]]] = []
-            for item, pages in batch:
-                if pages.keys() >= set(item.pages):
-                    seen.append(item)
-                    documents.append([(page, pages[page]) for page in item.pages])
-                else:
-                    without_features.append(item.sha256)
-            for item, decision in zip(seen, classifier.decide_all(documents, thresholds, top=1), strict=True):
-                if decision.prediction == item.prediction:
-                    unchanged += 1
-                else:
-                    moved.append(_move(item, decision))
-    return Replay(version, unchanged, tuple(moved), tuple(without_features))
+    """Decide again about every document that the version's set has classified; see `worker.history.decide`."""
+    question = Question(version.class_set, encoder, (classifier,), thresholds, _move)
+    found = history.decide(database, question, show)
+    return Replay(version, found.silent, found.told, found.without_features)
 
 
 def documentation(version: Version, class_set: ClassSet) -> dict[str, Any]:
@@ -333,19 +299,10 @@ def _changed_fields(old: DocumentClass, new: DocumentClass) -> dict[str, tuple[A
     return {field: (before, after) for field, (before, after) in pairs.items() if before != after}
 
 
-def _with_features(
-    connection: Connection, class_set: str, encoder: str
-) -> Iterator[tuple[LatestClassification, Pages]]:
-    """Each document's latest classification with its pages' features; both come ordered by sha256."""
-    groups = groupby(queries.stream_features(connection, encoder), key=lambda row: row[0])
-    at, rows = next(groups, (None, iter(())))
-    for item in queries.latest_classifications(connection, class_set):
-        while at is not None and at < item.sha256:
-            at, rows = next(groups, (None, iter(())))
-        yield item, features.read({page: data for _, page, data in rows}) if at == item.sha256 else {}
-
-
-def _move(item: LatestClassification, decision: Decision) -> Move:
+def _move(item: LatestClassification, decisions: Sequence[Decision]) -> Move | None:
+    (decision,) = decisions
+    if decision.prediction == item.prediction:
+        return None
     return Move(
         document_id=item.sha256,
         uri=item.uri,

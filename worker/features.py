@@ -31,9 +31,10 @@ def joined(pages: Pages, key: str, tuned: Pages) -> Pages:
     return found
 
 
-def tuned(connection: Connection, sha256: str, encoder: str, keys: Collection[str], pages: Pages) -> Pages:
-    """Those of a document's pages that all these encoders have seen, with what they made of them."""
+def of(connection: Connection, documents: Collection[str], encoder: str, keys: Collection[str]) -> dict[str, Pages]:
+    """What is stored of several documents' pages, of those that all these encoders have seen as well."""
+    found = {sha256: read(rows) for sha256, rows in queries.get_features_of(connection, documents, encoder).items()}
     for key in keys:
-        rows = queries.get_features(connection, sha256, name_of(encoder, key), pages)
-        pages = joined(pages, key, read(rows))
-    return pages
+        rows = queries.get_features_of(connection, documents, name_of(encoder, key))
+        found = {sha256: joined(pages, key, read(rows.get(sha256, {}))) for sha256, pages in found.items()}
+    return found

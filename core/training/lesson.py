@@ -40,6 +40,8 @@ FEWEST_TO_HOLD_OUT: Final = 4
 """Labelled classes; with fewer, none of them is held out."""
 UNREHEARSED: Final = 0.5
 """The mix where there are no documents to choose one by."""
+_TOGETHER: Final = 256
+"""Documents that are decided on at a time."""
 
 Report = Callable[[TrainingProgress], None]
 Wait = Callable[[], None]
@@ -274,7 +276,7 @@ class _Room:
         """(rows, classes) logits as they would be served."""
         gains = [np.zeros((0, len(self.texts)), dtype=np.float32)]
         with torch.inference_mode():
-            for part in np.array_split(rows, math.ceil(len(rows) / 256) or 1):
+            for part in np.array_split(rows, math.ceil(len(rows) / _TOGETHER) or 1):
                 if len(part):
                     documents = self.corpus.seen_by(model, part, self.texts.device)
                     gains.append(model.gain(documents, self.texts).cpu().numpy())
@@ -350,10 +352,7 @@ def _judged(
     names = subject.classifier.names
     candidate = subject.classifier.with_learned([learned.bind(names, subject.classifier.class_vectors)])
     truths = [example.label for example in dataset.test]
-    before, after = (
-        np.array([item.chances(example.pages)[0] for example in dataset.test]).reshape(-1, len(names))
-        for item in (subject.serving, candidate)
-    )
+    before, after = (_chances(item, dataset.test) for item in (subject.serving, candidate))
     measured_before, measured_after = measure(truths, names, before), measure(truths, names, after)
     accepted, reasons = judge(
         measured_before, measured_after, rehearsed.unseen_before, rehearsed.unseen_after, settings.max_fall
@@ -381,6 +380,13 @@ def _judged(
         flips=flips_of([example.document_id for example in dataset.test], truths, names, before, after),
         seconds=time.perf_counter() - start,
     )
+
+
+def _chances(classifier: Classifier, examples: Sequence[Example]) -> NDArray[np.float64]:
+    """(examples, classes)"""
+    parts = [examples[start : start + _TOGETHER] for start in range(0, len(examples), _TOGETHER)]
+    chances = [classifier.chances_of([example.pages for example in part])[0] for part in parts]
+    return np.concatenate([np.zeros((0, len(classifier.names))), *chances])
 
 
 def _held_out(labels: NDArray[np.int64], settings: Training) -> list[int]:

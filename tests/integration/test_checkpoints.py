@@ -1,6 +1,7 @@
 """Checkpoints from the file that is written to the promotion that is taken back."""
 
 import json
+import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import SecretStr
 from serving import Serving
 from sqlalchemy import Connection, Engine
 from trained import CLASSES, ENCODER, features, keep, learned, report
@@ -20,7 +22,7 @@ from core.classify import Classifier
 from core.contract import ANSWER, CLASSIFY, AnswerResult, ClassifyResult
 from core.descriptions import Descriptions
 from core.errors import ModelFailure, RejectedInput, TransientFailure
-from core.settings import Thresholds
+from core.settings import Database, Thresholds
 from db import queries
 from db.session import transaction
 from worker import checkpoints, class_sets
@@ -215,6 +217,13 @@ def test_of_two_who_promote_at_once_each_goes_back_to_another(database: Engine, 
 # Comparing
 
 
+def test_what_was_learned_decides_alike_in_another_process() -> None:
+    classifier = checkpoints.taught(Classifier(Descriptions.build(PAPERS, Fake().encode_texts)), [learned(1)])
+    there = pickle.loads(pickle.dumps(classifier))  # noqa: S301 - our own
+    documents = [[(1, features(text))] for text in ("dear bob", "total 12.50", "amount due")]
+    assert there.decide_all(documents, Thresholds()) == classifier.decide_all(documents, Thresholds())
+
+
 def test_a_comparison_finds_what_two_checkpoints_decide_differently(
     database: Engine, store: Path, classified: Callable[..., str]
 ) -> None:
@@ -226,9 +235,10 @@ def test_a_comparison_finds_what_two_checkpoints_decide_differently(
     unknown = classified("dear aunt", encoder="an older model")
     untrained = Classifier(Descriptions.build(PAPERS, Fake().encode_texts))
     a, b = (checkpoints.taught(untrained, [learned(seed)]) for seed in (1, 2))
-    with transaction(database) as connection:
-        found = checkpoints.compare(connection, "papers", a, b, Thresholds(), ENCODER)
-        itself = checkpoints.compare(connection, "papers", a, a, Thresholds(), ENCODER)
+    settings = Database(url=SecretStr(database.url.render_as_string(hide_password=False)))
+    labels = {ids[0]: "letter", "f" * 64: "bill", **dict.fromkeys(ids[3:], "letter")}
+    found = checkpoints.compare(settings, "papers", a, b, labels, Thresholds(), ENCODER)
+    itself = checkpoints.compare(settings, "papers", a, a, labels, Thresholds(), ENCODER)
     expected = {
         document_id: (one, other)
         for document_id, text in zip(ids, texts, strict=True)
@@ -237,6 +247,9 @@ def test_a_comparison_finds_what_two_checkpoints_decide_differently(
     }
     assert expected
     assert {item.document_id: (item.a, item.b) for item in found.disagreements} == expected
+    assert [item.label for item in found.disagreements] == [
+        labels.get(item.document_id) for item in found.disagreements
+    ]
     assert (found.documents, found.same, found.without_features) == (7, 6 - len(expected), (unknown,))
     assert (itself.same, itself.disagreements) == (6, ())
 

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import Connection, Engine
 
 from core.backends.fake import Fake
@@ -12,7 +13,7 @@ from core.class_set import ClassSet, DocumentClass
 from core.classify import Classifier
 from core.descriptions import Descriptions
 from core.errors import RejectedInput
-from core.settings import PROJECT, Thresholds
+from core.settings import PROJECT, Database, Thresholds
 from db import queries
 from db.session import make_engine, transaction
 from worker import class_sets
@@ -170,7 +171,8 @@ def replayed(database: Engine, encoder: str = "") -> class_sets.Replay:
     with transaction(database) as connection:
         draft = class_sets.find_draft(connection, "papers")
         classifier = Classifier(Descriptions.build(class_sets.read(connection, draft), backend.encode_texts))
-        return class_sets.replay(connection, draft, classifier, Thresholds(), encoder or encoder_of(backend))
+    url = SecretStr(database.url.render_as_string(hide_password=False))
+    return class_sets.replay(Database(url=url), draft, classifier, Thresholds(), encoder or encoder_of(backend))
 
 
 @pytest.fixture
@@ -192,14 +194,6 @@ def test_a_replay_finds_the_documents_that_would_change_class(database: Engine, 
     assert (move.document_id, move.uri) == (two_papers[1], "file:///inbox/cake.pdf")
     assert (move.version, move.new) == (1, "recipe")
     assert move.old in ("letter", "bill")
-
-
-def test_a_history_is_read_in_parts(
-    database: Engine, two_papers: tuple[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    at_once = replayed(database)
-    monkeypatch.setattr(class_sets, "TOGETHER", 1)
-    assert replayed(database) == at_once
 
 
 def test_a_replay_changes_nothing(database: Engine, two_papers: tuple[str, str]) -> None:

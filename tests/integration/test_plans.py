@@ -21,7 +21,7 @@ LARGE: Final = frozenset(
 """Tables that grow with every request."""
 READS_ALL: Final = {
     "count_jobs": "how many there are of each state is a question about all of them",
-    "stream_features": "every page is scored anew by another class set",
+    "count_classifications": "how many there are of a class set is a question about all of them",
     "latest_classifications": "what a class set says of every document is compared",
     "latest_labels": "a class set learns from all its labels",
 }
@@ -142,3 +142,9 @@ def test_no_statement_reads_a_large_table_from_end_to_end(grown: Engine, name: s
     assert plans
     found = sorted({table for plan in plans for table in scanned(plan)})
     assert bool(found) == (name in READS_ALL), found
+
+
+def test_a_part_of_the_classifications_is_found_by_an_index(grown: Engine) -> None:
+    with grown.connect() as connection:
+        (plan,) = explained(connection, lambda: queries.latest_classifications(connection, CLASS_SET, "20", "30"))
+    assert not list(scanned(plan))

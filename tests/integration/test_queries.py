@@ -449,31 +449,16 @@ def test_vectors_of_texts_are_kept_for_each_encoder_and_stay_as_they_are(connect
     assert queries.get_text_vectors(connection, "one", []) == {}
 
 
-def test_features_of_all_documents_stream_in_order_through_a_cursor_of_the_server(connection: Connection) -> None:
-    for sha256 in (C, A, B):
+def test_features_of_several_documents_are_found_by_their_ids(connection: Connection) -> None:
+    for sha256 in (A, B, C):
         put_document(connection, sha256)
-        queries.put_features(connection, sha256, "e", {page: bytes([page % 256]) for page in range(300, 0, -1)})
+        queries.put_features(connection, sha256, "e", {2: sha256[:1].encode(), 1: None})
         queries.put_features(connection, sha256, "other", {1: b"else"})
-    queries.put_features(connection, A, "e", {301: None})
-
-    stream = queries.stream_features(connection, "e")
-    assert next(stream) == (A, 1, b"\x01")
-    assert connection.execute(text("SELECT count(*) FROM pg_cursors")).scalar_one() == 1
-    rest = list(stream)
-    assert [(sha256, page) for sha256, page, _ in rest] == [
-        *((A, page) for page in range(2, 302)),
-        *((sha256, page) for sha256 in (B, C) for page in range(1, 301)),
-    ]
-    assert rest[299][2] is None
-    assert list(queries.stream_features(connection, "nobody")) == []
-
-
-def test_a_stream_may_be_left_early(connection: Connection) -> None:
-    put_document(connection)
-    queries.put_features(connection, A, "e", dict.fromkeys(range(1, 500), b"x"))
-    for _ in queries.stream_features(connection, "e"):
-        break
-    queries.ping(connection)
+    assert queries.get_features_of(connection, [A, C, "f" * 64], "e") == {
+        A: {1: None, 2: b"a"},
+        C: {1: None, 2: b"c"},
+    }
+    assert queries.get_features_of(connection, [], "e") == {}
 
 
 # Class sets and their versions
@@ -700,17 +685,37 @@ def test_the_latest_classification_of_each_document_in_any_version_of_a_set_stre
     assert list(queries.latest_classifications(connection, "unknown")) == []
 
 
-def test_classifications_and_features_stream_side_by_side_on_one_connection(connection: Connection) -> None:
+def test_classifications_stream_through_a_cursor_of_the_server_and_others_are_asked_meanwhile(
+    connection: Connection,
+) -> None:
     version, _ = draft(connection)
-    for number in range(450):
-        sha256 = f"{number:064x}"
+    ids = [f"{number:064x}" for number in range(450)]
+    for sha256 in ids:
         put_document(connection, sha256)
         queries.put_features(connection, sha256, "e", {1: b"x"})
         classify(connection, sha256, sha256, version)
-    pairs = zip(
-        queries.latest_classifications(connection, "intake"), queries.stream_features(connection, "e"), strict=True
-    )
-    assert [(said.sha256, feature[0]) for said, feature in pairs] == [(f"{n:064x}",) * 2 for n in range(450)]
+    stream = queries.latest_classifications(connection, "intake")
+    assert next(stream).sha256 == ids[0]
+    assert connection.execute(text("SELECT count(*) FROM pg_cursors")).scalar_one() == 1
+    assert queries.get_features_of(connection, ids[:2], "e") == {sha256: {1: b"x"} for sha256 in ids[:2]}
+    assert [said.sha256 for said in stream] == ids[1:]
+
+
+def test_classifications_stream_in_parts_by_the_documents_ids(connection: Connection) -> None:
+    version, _ = draft(connection)
+    for sha256 in (A, B, C):
+        put_document(connection, sha256)
+        classify(connection, sha256, sha256, version)
+        classify(connection, "again " + sha256, sha256, version)
+    assert queries.count_classifications(connection, "intake") == 6
+    assert queries.count_classifications(connection, "unknown") == 0
+
+    def part(*bounds: str) -> list[str]:
+        return [said.sha256 for said in queries.latest_classifications(connection, "intake", *bounds)]
+
+    assert [*part("", "b"), *part("b", "bbbbbbbc"), *part("bbbbbbbc")] == [A, B, C]
+    assert part("", "b") == [A]
+    assert part(B, C) == [B]
 
 
 def test_a_correction_that_comes_again_finds_its_own_id_and_changes_nothing(connection: Connection) -> None:

@@ -8,7 +8,6 @@ from node import wait_until
 from serving import Serve, Serving
 from sqlalchemy import text
 
-from core.classify import Classifier
 from core.contract import CLASSIFY, CORRECT, RETRAIN, ClassifyResult, RetrainResult
 from core.errors import RejectedInput
 from core.settings import Model, Thresholds, Training
@@ -77,15 +76,18 @@ def test_what_blocks_learned_serves_and_is_made_of_a_page_once(real: Serving) ->
 
     with transaction(real.database) as connection:
         version = class_sets.find(connection, "desks")
-        untrained = judging.classifier.with_learned(())
+    settings, encoder, taught = real.runtime.settings.database, real.runtime.encoder, judging.classifier
 
-        def replayed(classifier: Classifier) -> class_sets.Replay:
-            return class_sets.replay(connection, version, classifier, Thresholds(), real.runtime.encoder)
+    def replayed() -> class_sets.Replay:
+        return class_sets.replay(settings, version, taught, Thresholds(), encoder)
 
-        assert replayed(judging.classifier).unchanged == 2
-        encoder = real.runtime.encoder
-        found = checkpoints.compare(connection, "desks", judging.classifier, untrained, Thresholds(), encoder)
-        assert (found.documents, found.without_features) == (2, ())
+    def compared() -> checkpoints.Comparison:
+        untrained = taught.with_learned(())
+        return checkpoints.compare(settings, "desks", taught, untrained, {}, Thresholds(), encoder)
+
+    assert replayed().unchanged == 2
+    found = compared()
+    assert (found.documents, found.without_features) == (2, ())
+    with transaction(real.database) as connection:
         connection.execute(text("DELETE FROM features WHERE encoder = :tuned"), {"tuned": tuned})
-        found = checkpoints.compare(connection, "desks", judging.classifier, untrained, Thresholds(), encoder)
-        assert len(found.without_features) == len(replayed(judging.classifier).without_features) == 2
+    assert len(compared().without_features) == len(replayed().without_features) == 2

@@ -45,6 +45,16 @@ def test_the_order_in_which_pages_arrive_changes_nothing() -> None:
     assert ready.decide(pages[::-1], THRESHOLDS) == ready.decide(pages, THRESHOLDS)
 
 
+def test_chances_of_many_documents_are_those_of_each_alone() -> None:
+    ready = classifier(list(SAMPLES))
+    documents = [[features(*INVOICE), features(*LETTER)], [features(*RESUME)], [features(*CONTRACT)]]
+    chances, in_set = ready.chances_of(documents)
+    for document, own, certainty in zip(documents, chances, in_set, strict=True):
+        alone, sure = ready.chances(document)
+        assert own == pytest.approx(alone, abs=1e-6)
+        assert certainty == pytest.approx(sure, abs=1e-6)
+
+
 def test_many_documents_are_decided_on_as_each_is_alone() -> None:
     ready = classifier(list(SAMPLES))
     documents = [

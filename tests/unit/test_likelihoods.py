@@ -1,5 +1,6 @@
 """Classes told by the likelihood of their names: what is scored, under which key, and what becomes of the scores."""
 
+import pickle
 from collections.abc import Sequence
 
 import numpy as np
@@ -78,3 +79,15 @@ def test_a_likelier_name_has_a_higher_logit_and_none_of_these_is_the_last() -> N
 def test_a_page_that_was_not_scored_is_an_error() -> None:
     with pytest.raises(ModelFailure, match="not_tuned"):
         build("invoice", "letter").scores([page(build("invoice", "memo"), [0, 0, 0])])
+
+
+def test_what_goes_to_another_process_decides_without_the_model() -> None:
+    likelihoods = build("invoice", "letter")
+    there = pickle.loads(pickle.dumps(likelihoods))  # noqa: S301 - our own
+    seen = page(likelihoods, [-1, -2, -3])
+    for one, other in zip(
+        there.logits(there.scores([seen])), likelihoods.logits(likelihoods.scores([seen])), strict=True
+    ):
+        assert np.array_equal(one, other)
+    with pytest.raises(ModelFailure, match=r"not_tuned.*in another process"):
+        there.encoders[there.key]([None])

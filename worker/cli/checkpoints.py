@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from worker.cli.database import opened
-from worker.cli.output import Json, console, errors, print_json
+from worker.cli.output import Json, console, errors, print_json, progress
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -203,6 +203,7 @@ def compare(
 
     Needs the documents' stored features alone: nothing is fetched, read or encoded again.
     """
+    from db import queries
     from db.session import transaction
     from worker import checkpoints, class_sets
     from worker.cli.model import classifier_of, loaded
@@ -213,6 +214,7 @@ def compare(
             class_set, one, other = _sides(connection, a, b)
             version = class_sets.find(connection, class_set)
             content = class_sets.read(connection, version)
+            labels = {item.sha256: item.label for item in queries.latest_labels(connection, class_set)}
         backend = loaded(settings)
         _refuse_other_encoders([*one.checkpoints, *other.checkpoints], encoder_of(backend))
         untrained = classifier_of(content, engine, backend)
@@ -221,8 +223,10 @@ def compare(
             for side in (one, other)
         )
         thresholds = settings.deciding.thresholds_of(class_set)
-        with errors().status("Deciding about stored documents…"), transaction(engine) as connection:
-            found = checkpoints.compare(connection, class_set, left, right, thresholds, encoder_of(backend))
+        with progress("Deciding about stored documents") as show:
+            found = checkpoints.compare(
+                settings.database, class_set, left, right, labels, thresholds, encoder_of(backend), show
+            )
     if as_json:
         print_json(
             {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.database import opened
-from worker.cli.output import Json, console, errors, print_json
+from worker.cli.output import Json, console, errors, print_json, progress
 
 if TYPE_CHECKING:
     from core.class_set import DocumentClass
@@ -215,8 +215,9 @@ def replay(context: typer.Context, name: Name, version: Number = None, as_json: 
         thresholds = settings.deciding.thresholds_of(name)
         with transaction(engine) as connection:
             learned = checkpoints.load_serving(connection, settings.checkpoints, name, encoder)
-            classifier = checkpoints.taught(untrained, learned)
-            found = class_sets.replay(connection, draft, classifier, thresholds, encoder)
+        classifier = checkpoints.taught(untrained, learned)
+        with progress("Deciding about stored documents") as show:
+            found = class_sets.replay(settings.database, draft, classifier, thresholds, encoder, show)
     if as_json:
         print_json(
             {

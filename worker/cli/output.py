@@ -1,11 +1,14 @@
 """What every command prints with: one console, and JSON in place of it where `--json` is given."""
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from rich.console import Console
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
@@ -23,6 +26,16 @@ def errors() -> "Console":
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def progress(what: str) -> "Iterator[Callable[[int, int], None]]":
+    """What to tell how much is done, of how much, to have it shown while it lasts."""
+    from rich.progress import Progress
+
+    with Progress(console=errors(), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def print_json(value: Any) -> None:
