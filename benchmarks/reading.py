@@ -12,10 +12,13 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
+
+import psutil
 
 from benchmarks.contender import SINGLE
 from core.answer import DocumentType, Inquiry, answer_questions, directly
@@ -30,9 +33,9 @@ from core.documents import Document, fetch
 from core.evaluation import Judged, evaluate, files_in
 from core.features import features_of
 from core.page import Line, Page
-from core.picture import Picture
 from core.reading import Reader
-from core.recognition import Recognizer, in_reading_order
+from core.reading_process import ReadingProcess
+from core.recognition import in_reading_order
 from core.settings import Documents, Reading, Settings, Thresholds
 from samples import CLASSES, render, wear
 from samples.rendered import rendered
@@ -63,29 +66,30 @@ def against_others(folder: Path) -> dict[str, Any]:
     """
     cases = _real() if REAL.is_dir() else _drawn(folder)
     follow = _Following(REAL / "classes.yaml" if REAL.is_dir() else CLASS_SETS / "intake.yaml")
-    readers: dict[str, Read] = {OURS: _ours(), RAPIDOCR: _rapidocr()}
     figures: dict[str, Any] = {
         "pages": len(cases),
         "of": "real documents" if REAL.is_dir() else "drawn documents",
         "questions": sum(len(case.questions) for case in cases),
     }
-    if shutil.which("tesseract"):
-        readers[TESSERACT] = _tesseract
-    else:
-        figures[TESSERACT] = "missing: apt install tesseract-ocr"
-    for read in readers.values():
-        read(cases[0].file)
-    spent: dict[str, list[float]] = {name: [] for name in readers}
-    decided: dict[str, list[Judged]] = {name: [] for name in readers}
-    answered: dict[str, list[Answered]] = {name: [] for name in readers}
-    for case in cases:
-        for name, read in readers.items():
-            before = _processor_seconds()
-            page = read(case.file)
-            spent[name].append(_processor_seconds() - before)
-            decision, answers = follow(case, page)
-            decided[name].append(Judged(case.file.name, case.truth, decision, spent[name][-1]))
-            answered[name] += answers
+    with _ours() as ours:
+        readers: dict[str, Read] = {OURS: ours, RAPIDOCR: _rapidocr()}
+        if shutil.which("tesseract"):
+            readers[TESSERACT] = _tesseract
+        else:
+            figures[TESSERACT] = "missing: apt install tesseract-ocr"
+        for read in readers.values():
+            read(cases[0].file)
+        spent: dict[str, list[float]] = {name: [] for name in readers}
+        decided: dict[str, list[Judged]] = {name: [] for name in readers}
+        answered: dict[str, list[Answered]] = {name: [] for name in readers}
+        for case in cases:
+            for name, read in readers.items():
+                before = _processor_seconds()
+                page = read(case.file)
+                spent[name].append(_processor_seconds() - before)
+                decision, answers = follow(case, page)
+                decided[name].append(Judged(case.file.name, case.truth, decision, spent[name][-1]))
+                answered[name] += answers
     for name in readers:
         ratios = [mine / other for mine, other in zip(spent[OURS], spent[name], strict=True)]
         report, answers_report = evaluate(decided[name], follow.names), evaluate_answers(answered[name])
@@ -188,15 +192,14 @@ class _Following:
         return decision, [Answered(*pair, 0.0) for pair in zip(case.questions, answers, strict=True)]
 
 
-def _ours() -> Read:
-    recognizer = Recognizer()
-
-    def read(file: Path) -> Page:
-        document = Document.of(file.read_bytes())
-        picture = Picture(document.content, document.media_type, Documents().max_pixels)
-        return recognizer.page(1, picture.page(1))
-
-    return read
+@contextmanager
+def _ours() -> Iterator[Read]:
+    """As a node reads: in a reading process, with what that does for its memory."""
+    process = ReadingProcess(Reading(), Documents())
+    try:
+        yield lambda file: process.read(Document.of(file.read_bytes()), 1)
+    finally:
+        process.close()
 
 
 def _rapidocr() -> Read:
@@ -257,6 +260,7 @@ def _page(lines: list[Line], size: tuple[int, int]) -> Page:
 
 
 def _processor_seconds() -> float:
-    """Of this process and of the programs that it has run."""
+    """Of this process, of those that it runs, and of those that it has run."""
     spent = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(each.ru_utime + each.ru_stime for each in spent)
+    running = (child.cpu_times() for child in psutil.Process().children())
+    return sum(each.ru_utime + each.ru_stime for each in spent) + sum(each.user + each.system for each in running)

@@ -20,7 +20,7 @@ from core.reading_process import Crashed, ReadingProcess
 Result = TypeVar("Result")
 
 _ENGINES: Final = ("rapidocr", "onnxruntime", "pypdfium2", "pillow", "pillow-heif")
-READER: Final = "/".join((*(f"{name}-{version(name)}" for name in _ENGINES), "4"))
+READER: Final = "/".join((*(f"{name}-{version(name)}" for name in _ENGINES), "5"))
 """Names the engines (models come inside the first) and this code's version: pages of another READER are read anew."""
 
 

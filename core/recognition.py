@@ -16,9 +16,16 @@ _SHORTEST_SIDE: Final = 32
 _SHORTEST_DETECTED: Final = 736
 _LONGEST_DETECTED: Final = 1440
 """Pixels, for finding lines; they are recognised at the page's full LONGEST_SIDE."""
+_STEP: Final = 32
+"""Pixels, of which the sides of what the detector sees are multiples."""
+_LINE_HEIGHT: Final = 48
 _LEAST_RECOGNISED: Final = 96
-"""Pixels that a line of 48 in height is widened to, at least. RapidOCR's 320 are mostly blank: three lines of four
-are shorter, and time goes with the width."""
+"""Pixels that a line is widened to, at least. RapidOCR's 320 are mostly blank: three lines of four are shorter, and
+time goes with the width."""
+_JUDGED: Final = 12
+"""The longest lines, whose direction tells which way up the page stands."""
+_SIDEWAYS: Final = 1.5
+"""A line that is so many times as tall as it is wide lies on its side: RapidOCR turns it before it is read."""
 _MOST_ENLARGED: Final = 4.0
 """More does not make print legible that is not at this size, and costs as much time as a page."""
 
@@ -36,12 +43,6 @@ class Recognizer:
                 "Global.log_level": "critical",
                 "EngineConfig.onnxruntime.intra_op_num_threads": 1,
                 "EngineConfig.onnxruntime.inter_op_num_threads": 1,
-                "Global.use_vertical_padding": False,  # `_padded` does it
-                "Det.limit_type": "max",
-                "Det.limit_side_len": _LONGEST_DETECTED,
-                # One at a time: on one thread a batch saves nothing, and its padding costs a twelfth of the time.
-                "Rec.rec_batch_num": 1,
-                "Rec.rec_img_shape": [3, 48, _LEAST_RECOGNISED],
             }
         )
 
@@ -61,35 +62,81 @@ class Recognizer:
 
     def _read(self, pixels: Pixels, may_turn: bool = True) -> tuple[int, list[Line]]:
         """The quarter turns, counter-clockwise, that made the page upright, and its lines in pixels after them."""
-        from rapidocr.main import RapidOCRError
-
-        try:
-            crops, found = self._engine.detect_and_crop(np.ascontiguousarray(_padded(pixels)[:, :, ::-1]), {})
-        except RapidOCRError:  # how it says that there is no text
+        padded = np.ascontiguousarray(_padded(pixels))
+        quads = self._find(padded)
+        if not len(quads):
             return 0, []
-        crops, directions = self._engine.cls_and_rotate(crops)
-        turns = _turns_to_upright(found.boxes, directions.cls_res)
+        crops = self._engine.crop_text_regions(padded, quads)
+        judged = _telling(quads)
+        upright, directions = self._engine.cls_and_rotate([crops[index] for index in judged])
+        turns = _turns_to_upright(quads[judged], directions.cls_res)
         if turns and may_turn:
             # The lines could be read as they are, but detection does better on an upright page.
             return turns, self._read(np.rot90(pixels, turns), may_turn=False)[1]
-        read = self._engine.recognize_txt(crops)
+        for index, crop in zip(judged, upright, strict=True):
+            crops[index] = crop
+        read = [(quad, *self._recognise(crop)) for quad, crop in zip(quads, crops, strict=True)]
         return 0, [
-            Line(text, _around(quad), float(score))
-            for text, quad, score in zip(read.txts, found.boxes, read.scores, strict=True)
+            Line(text, _around(quad), score)
+            for quad, text, score in read
             if text.strip() and score >= _LEAST_CONFIDENCE
         ]
+
+    def _find(self, pixels: Pixels) -> Any:
+        """The corners of each line: (lines, 4, 2), from the upper left clockwise, in pixels."""
+        import cv2
+
+        detector = self._engine._load_det_model()
+        height, width = pixels.shape[:2]
+        scale = min(1.0, _LONGEST_DETECTED / max(height, width))
+        across, down = (max(_STEP, round(int(side * scale) / _STEP) * _STEP) for side in (width, height))
+        seen = _levelled(cv2.resize(pixels, (across, down)))
+        quads, _ = detector.postprocess_op(detector.session(seen), (height, width))
+        return detector.sorted_boxes(quads)
+
+    def _recognise(self, crop: Pixels) -> tuple[str, float]:
+        """A line's text, and how sure it is. One at a time: on one thread a batch saves nothing, and its padding
+        costs a twelfth of the time.
+        """
+        import cv2
+
+        recogniser = self._engine._load_rec_model()
+        height, width = crop.shape[:2]
+        seen = _levelled(cv2.resize(crop, (max(1, _LINE_HEIGHT * width // height), _LINE_HEIGHT)))
+        seen = np.pad(seen, ((0, 0), (0, 0), (0, 0), (0, max(0, _LEAST_RECOGNISED - seen.shape[3]))))
+        ((text, score),), _ = recogniser.postprocess_op(recogniser.session(seen))
+        return text, float(score)
+
+
+def _levelled(pixels: Any) -> Any:
+    """As RapidOCR's models were taught: one picture (1, 3, height, width), blue first, from -1 to 1."""
+    import cv2
+
+    return cv2.dnn.blobFromImage(pixels, 1 / 127.5, mean=(127.5, 127.5, 127.5), swapRB=True)
+
+
+def _telling(quads: Any) -> Any:
+    """Which lines have their direction judged: the longest, and those on their side, as they may lie either way."""
+    across, down = _sides(quads)
+    is_judged = down >= _SIDEWAYS * across
+    is_judged[np.argsort(np.maximum(across, down))[-_JUDGED:]] = True
+    return np.flatnonzero(is_judged)
 
 
 def _turns_to_upright(quads: Any, directions: list[tuple[str, float]]) -> int:
     """Which way up the page stands: long lines have the say, as single characters look alike from all sides."""
     votes = [0.0] * 4
-    for quad, (direction, _) in zip(quads, directions, strict=True):
-        across, down = np.linalg.norm(quad[1] - quad[0]), np.linalg.norm(quad[3] - quad[0])
+    for across, down, (direction, _) in zip(*_sides(quads), directions, strict=True):
         # A line that is taller than wide was turned counter-clockwise once before its direction was judged.
-        is_sideways, is_upside_down = down >= 1.5 * across, "180" in direction
+        is_sideways, is_upside_down = down >= _SIDEWAYS * across, "180" in direction
         votes[is_sideways + 2 * is_upside_down] += float(max(across, down))
     best = max(range(4), key=votes.__getitem__)
     return best if votes[best] > _CLEAR_MAJORITY * sum(votes) else 0
+
+
+def _sides(quads: Any) -> tuple[Any, Any]:
+    """How far each line goes across and down, in pixels."""
+    return np.linalg.norm(quads[:, 1] - quads[:, 0], axis=1), np.linalg.norm(quads[:, 3] - quads[:, 0], axis=1)
 
 
 def in_reading_order(lines: list[Line]) -> list[Line]:

@@ -1,6 +1,8 @@
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from printed import file_of, picture
 
@@ -22,6 +24,13 @@ connection.recv_bytes(), connection.recv_bytes()
 for message in MESSAGES:
     connection.send_bytes(message)
 connection.recv_bytes()
+"""
+
+HASTY = """
+import sys
+import core.reading_process
+core.reading_process._PAUSE = 0.2
+core.reading_process.serve(*map(int, sys.argv[1:]))
 """
 
 
@@ -82,3 +91,21 @@ def test_a_process_that_took_too_much_of_the_cpu_took_too_long(
     finally:
         process.close()
     assert caught.value.code == "reading_timeout"
+
+
+def test_a_process_gives_the_memory_of_pages_back_in_a_pause(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "child.py").write_text(HASTY)
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nshift 3\nexec {sys.executable} {tmp_path}/child.py "$@"\n')
+    python.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(python))
+    process = ReadingProcess(Reading(), Documents())
+    try:
+        process.read(SCAN, 1)
+        (child,) = psutil.Process().children()
+        kept, end = child.memory_info().rss, time.monotonic() + 20
+        while child.memory_info().rss > 0.6 * kept and time.monotonic() < end:
+            time.sleep(0.05)
+        assert child.memory_info().rss <= 0.6 * kept
+    finally:
+        process.close()

@@ -29,6 +29,16 @@ def test_a_page_is_read_upright_whichever_way_it_lies(recognizer: Recognizer, de
         assert abs((line.box[1] + line.box[3]) / 2 - (60 + 80 * row)) < 20
 
 
+def test_a_short_line_on_its_side_is_read_beside_many_longer_ones(recognizer: Recognizer) -> None:
+    image = Image.new("RGB", (1000, 1400), "white")
+    image.paste(picture(RECEIPT * 4, size=(800, 1350)), (200, 50))
+    margin = picture(["Ticket 4071, paid"], size=(260, 60), text_height=20)
+    image.paste(margin.rotate(90, expand=True), (20, 300))
+    page = read(recognizer, image)
+    assert page.turns == 0
+    assert [line.text for line in page.lines if line.box[2] < 200] == ["Ticket 4071, paid"]
+
+
 def test_boxes_are_in_pixels_of_the_page_as_it_was_before_it_was_scaled(recognizer: Recognizer) -> None:
     small = picture()
     page = recognizer.page(1, Raster(np.asarray(small), small.width * 10, small.height * 10))
