@@ -42,7 +42,7 @@ _ENVIRONMENT: Final = {
     **{"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(4 * 1024**3)},
 }
 _LIBC: Final = ctypes.CDLL(None)
-_PAUSE: Final = 30.0
+_PAUSE: Final = 2.0
 """Seconds without a question, after which that memory goes back to the kernel."""
 _LONGEST_ANSWER: Final = 256 * 1024**2
 """Bytes. A page of a PDF may be dense; a process that was taken over may not fill the parent's memory."""

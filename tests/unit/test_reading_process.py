@@ -26,13 +26,6 @@ for message in MESSAGES:
 connection.recv_bytes()
 """
 
-HASTY = """
-import sys
-import core.reading_process
-core.reading_process._PAUSE = 0.2
-core.reading_process.serve(*map(int, sys.argv[1:]))
-"""
-
 
 @pytest.mark.parametrize(
     "messages",
@@ -93,12 +86,7 @@ def test_a_process_that_took_too_much_of_the_cpu_took_too_long(
     assert caught.value.code == "reading_timeout"
 
 
-def test_a_process_gives_the_memory_of_pages_back_in_a_pause(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "child.py").write_text(HASTY)
-    python = tmp_path / "python"
-    python.write_text(f'#!/bin/sh\nshift 3\nexec {sys.executable} {tmp_path}/child.py "$@"\n')
-    python.chmod(0o700)
-    monkeypatch.setattr(sys, "executable", str(python))
+def test_a_process_gives_the_memory_of_pages_back_in_a_pause() -> None:
     process = ReadingProcess(Reading(), Documents())
     try:
         process.read(SCAN, 1)
