@@ -23,7 +23,11 @@ _LEAST_RECOGNISED: Final = 96
 """Pixels that a line is widened to, at least. RapidOCR's 320 are mostly blank: three lines of four are shorter, and
 time goes with the width."""
 _JUDGED: Final = 12
-"""The longest lines, whose direction tells which way up the page stands."""
+"""Lines, whose direction tells which way up the page stands."""
+_TOLD_WELL: Final = 8.0
+"""Times its height that a line may be long: longer ones are squeezed until the model cannot tell, and misjudged one
+time in five, shorter ones one time in ten.
+"""
 _SIDEWAYS: Final = 1.5
 """A line that is so many times as tall as it is wide lies on its side: RapidOCR turns it before it is read."""
 _MOST_ENLARGED: Final = 4.0
@@ -67,14 +71,16 @@ class Recognizer:
         if not len(quads):
             return 0, []
         crops = self._engine.crop_text_regions(padded, quads)
-        judged = _telling(quads)
-        upright, directions = self._engine.cls_and_rotate([crops[index] for index in judged])
+        is_sideways, judged = _telling(quads)
+        turned, directions = self._engine.cls_and_rotate([crops[index] for index in judged])
         turns = _turns_to_upright(quads[judged], directions.cls_res)
         if turns and may_turn:
             # The lines could be read as they are, but detection does better on an upright page.
             return turns, self._read(np.rot90(pixels, turns), may_turn=False)[1]
-        for index, crop in zip(judged, upright, strict=True):
-            crops[index] = crop
+        for index, crop in zip(judged, turned, strict=True):
+            # A line on its side may lie either way; the others stand as the page does, whatever was said of one.
+            if is_sideways[index]:
+                crops[index] = crop
         read = [(quad, *self._recognise(crop)) for quad, crop in zip(quads, crops, strict=True)]
         return 0, [
             Line(text, _around(quad), score)
@@ -115,12 +121,15 @@ def _levelled(pixels: Any) -> Any:
     return cv2.dnn.blobFromImage(pixels, 1 / 127.5, mean=(127.5, 127.5, 127.5), swapRB=True)
 
 
-def _telling(quads: Any) -> Any:
-    """Which lines have their direction judged: the longest, and those on their side, as they may lie either way."""
+def _telling(quads: Any) -> tuple[Any, Any]:
+    """Whether each line lies on its side; and which lines have their direction judged: those, and of the others the
+    longest that can be told well.
+    """
     across, down = _sides(quads)
-    is_judged = down >= _SIDEWAYS * across
-    is_judged[np.argsort(np.maximum(across, down))[-_JUDGED:]] = True
-    return np.flatnonzero(is_judged)
+    is_sideways = down >= _SIDEWAYS * across
+    is_judged = is_sideways.copy()
+    is_judged[np.argsort(np.where(across <= _TOLD_WELL * down, across, 0))[-_JUDGED:]] = True
+    return is_sideways, np.flatnonzero(is_judged)
 
 
 def _turns_to_upright(quads: Any, directions: list[tuple[str, float]]) -> int:

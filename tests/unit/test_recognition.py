@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from printed import RECEIPT, picture
 
 from core.page import Page
@@ -37,6 +37,19 @@ def test_a_short_line_on_its_side_is_read_beside_many_longer_ones(recognizer: Re
     page = read(recognizer, image)
     assert page.turns == 0
     assert [line.text for line in page.lines if line.box[2] < 200] == ["Ticket 4071, paid"]
+
+
+@pytest.mark.parametrize("text_height", [20, 21, 26])
+def test_a_long_line_is_not_turned_over_for_what_is_said_of_it_alone(
+    recognizer: Recognizer, text_height: int
+) -> None:
+    # Of this one the direction model says that it stands on its head.
+    sentence = (
+        "A person (including a financial institution, a governmental unit, and a cooperative housing corporation)"
+    )
+    image = picture(RECEIPT * 3, size=(1800, 1200))
+    ImageDraw.Draw(image).text((40, 1100), sentence, "black", ImageFont.load_default(text_height))
+    assert read(recognizer, image).lines[-1].text.startswith("A person (including a financial institution")
 
 
 def test_boxes_are_in_pixels_of_the_page_as_it_was_before_it_was_scaled(recognizer: Recognizer) -> None:
