@@ -43,7 +43,7 @@ class Guarded:
             own = [f">{password_of(name)}" if word.startswith(">") else word for word in words]
             lines.append(" ".join(["user", name, *own]))
         users.write_text("\n".join(lines) + "\n")
-        plain = {"port": str(self.port), "bind": "127.0.0.1", "hz": "100", "save": "", "appendonly": "yes"}
+        plain = {"port": str(self.port), "bind": "127.0.0.1", "save": "", "appendonly": "yes"}
         chosen = {**plain, "dir": str(folder), "aclfile": str(users), "logfile": str(self.log), **(options or {})}
         self._command = [str(program), *(word for name, value in chosen.items() for word in (f"--{name}", value))]
 

@@ -237,8 +237,6 @@ class Embedded:
             "appendonly": "yes",
             "appendfsync": "everysec" if self._durable else "no",
             "save": '""',
-            # How finely Redis measures a node's wait for work: in hundredths of a second, not its usual tenths.
-            "hz": "100",
             # A queue that forgets to make room would lose tasks: rather refuse new ones.
             "maxmemory-policy": "noeviction",
             # The command line stays what it was: this is how the process is found again.

@@ -19,6 +19,8 @@ from redis.retry import Retry
 
 _TAKE: Final = Path(__file__).with_name("take.lua").read_text(encoding="utf-8")
 _SORTED_AT_A_TIME: Final = 100
+_SHORTEST: Final = 0.001
+"""Seconds between the first two looks at empty queues."""
 _ASCENT: Final = 4
 """Every so many times that a node takes a message, it looks for one of a lower priority first: so none starves."""
 
@@ -48,6 +50,7 @@ class QoS(redis.QoS):
         if self.channel.groups_acks and self.channel.active_queues:
             # Said with the next look for a message.
             self.channel.done.append(delivery_tag)
+            self.channel.hurry()
             virtual.QoS.ack(self, delivery_tag)  # type: ignore[no-untyped-call]
         else:
             super().ack(delivery_tag)  # type: ignore[no-untyped-call]
@@ -61,11 +64,12 @@ class QoS(redis.QoS):
 
 
 class Channel(redis.Channel):
-    """Where kombu waits for a message, this asks for one, and waits a moment when there was none.
+    """Where kombu waits for a message, this asks for one, and waits a moment when there was none: briefly once a task
+    has ended, since whoever waited for it may send the next one, and then longer and longer.
 
-    Transport options are `idle`: seconds between looks at empty queues, which Redis rounds up to its own tick of
-    1 / hz, 0.1 s by default; and `groups_acks`: whether what is acknowledged is told with the next look. A trainer,
-    which does not look again before its run has ended, tells it at once.
+    Transport options are `idle`: seconds between looks at empty queues, at most; and `groups_acks`: whether what is
+    acknowledged is told with the next look. A trainer, which does not look again before its run has ended, tells it
+    at once.
     """
 
     QoS = QoS
@@ -76,6 +80,10 @@ class Channel(redis.Channel):
     """Whether the message at hand is what the script took."""
     _taken = 0
     _found_none = False
+    _pause = 0.0
+    """Seconds before the last look; none once a task has ended."""
+    _alarm: Any = None
+    """Ends the pause."""
     _at_hand: Any = None
     _brpop_sent_at: Any
     _q_for_pri: Any
@@ -119,13 +127,13 @@ class Channel(redis.Channel):
 
     def _brpop_start(self, timeout: float | None = None) -> None:
         queues = self._queue_cycle.consume(len(self.active_queues))
-        if not queues:
+        if not queues or self._alarm is not None:
             return
         connection = self.client.connection
         self._in_poll = connection
         self._brpop_sent_at = monotonic()
         if self._found_none:
-            # A list that is never filled: the wait is Redis' and not this process's, whose loop goes on.
+            # Without a loop that wakes this process, Redis has to: by a list that is never filled, at its next tick.
             connection.send_command("BRPOP", f"{self.global_keyprefix}nothing", self.idle)
         else:
             lists = tuple(self._q_for_pri(queue, priority) for priority in self._priorities() for queue in queues)
@@ -166,8 +174,11 @@ class Channel(redis.Channel):
         try:
             found = super()._brpop_read(**options)  # type: ignore[no-untyped-call] # kombu has no types
         except Empty:
-            self._found_none = not waited
             del self.done[:told]
+            if self.connection.loop is None:
+                self._found_none = not waited
+            else:
+                self._rest()
             raise
         else:
             self._taken += 1
@@ -178,6 +189,20 @@ class Channel(redis.Channel):
             return found
         finally:
             self.is_reading = False
+
+    def _rest(self) -> None:
+        self._pause = min(2 * self._pause or _SHORTEST, self.idle)
+        self._alarm = self.connection.loop.call_later(self._pause, self._wake)
+
+    def _wake(self) -> None:
+        self._alarm = None
+
+    def hurry(self) -> None:
+        """Look at once, and then after the briefest pause."""
+        self._pause = 0.0
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._wake()
 
     def _subscribe(self) -> None:
         # Where the line is cut, redis-py would connect anew by itself, and then wait for whatever comes next, be it
@@ -239,3 +264,9 @@ def _sent_at(message: bytes | None) -> float | None:
 
 class Transport(redis.Transport):
     Channel = Channel
+    loop: Any = None
+    """A node's, which wakes it by its own clock; whoever else receives messages has none."""
+
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
+        super().register_with_event_loop(connection, loop)  # type: ignore[no-untyped-call] # kombu has no types
+        self.loop = loop

@@ -13,6 +13,7 @@ from unittest.mock import Mock
 import pytest
 import redis
 from kombu import Connection, Exchange, Queue
+from kombu.asynchronous import Hub
 from kombu.transport.redis import Mutex
 from kombu.transport.redis import Transport as Plain
 from node import wait_until
@@ -323,6 +324,34 @@ def test_an_empty_queue_is_waited_on_by_redis(connect: Connect) -> None:
     send(connect(), "a letter")
     connection = connect()
     assert take(connection, 1) == ["a letter"]
+
+
+def test_a_node_looks_at_an_empty_queue_by_its_own_clock_and_soon_after_a_task_has_ended(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub, pauses, bodies = Hub(), list[float](), list[str]()
+    call_later = hub.call_later
+    monkeypatch.setattr(hub, "call_later", lambda seconds, call: (pauses.append(seconds), call_later(seconds, call)))
+
+    def receive(body: str, message: Any) -> None:
+        bodies.append(body)
+        message.ack()
+
+    def run_until(happened: Callable[[], bool]) -> None:
+        while not happened():
+            hub.run_once()
+
+    connection = connect()
+    with connection.Consumer(QUEUE, callbacks=[receive]):
+        connection.register_with_event_loop(hub)
+        run_until(lambda: len(pauses) == 6)
+        send(connect(), "a letter")
+        run_until(lambda: bodies == ["a letter"])
+        before = len(pauses)
+        run_until(lambda: len(pauses) == before + 2)
+    assert pauses[:6] == [0.001, 0.002, 0.004, 0.008, 0.01, 0.01]
+    assert pauses[before:] == [0.001, 0.002]
+    hub.close()
 
 
 def test_a_line_that_is_cut_while_nobody_speaks_does_not_hold_the_node_up(
