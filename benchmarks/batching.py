@@ -270,8 +270,9 @@ def _app(pool: str, url: str) -> Celery:
 
     Ours are `threads` and, since LitServe has two processes, `two nodes`.
     """
-    backend = url if pool == "prefork" else f"{Results.__module__}:{Results.__name__}+{url}"
-    app = Celery("batching", broker=url, backend=backend, set_as_current=False)
+    app = Celery("batching", broker=url, backend=url, set_as_current=False)
+    if pool != "prefork":
+        Results.serve(app)
     app.conf.update(
         task_serializer="json",
         result_serializer="json",

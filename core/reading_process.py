@@ -38,8 +38,8 @@ _ROOT: Final = str(Path(__file__).resolve().parent.parent)
 _ENVIRONMENT: Final = {
     **{"PYTHONPATH": _ROOT, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
     # What a page took is kept for the next one, mallopt(3): fetching it from the kernel anew, tensor by tensor, costs
-    # a twentieth of the time.
-    **{"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(4 * 1024**3)},
+    # a twentieth of the time. But not what is larger: the kernel need not fill a canvas that will be refused.
+    **{"MALLOC_MMAP_THRESHOLD_": str(256 * 1024**2), "MALLOC_TRIM_THRESHOLD_": str(4 * 1024**3)},
 }
 _LIBC: Final = ctypes.CDLL(None)
 _PAUSE: Final = 2.0

@@ -64,8 +64,8 @@ def make_app(settings: Settings, *, trains: bool = False) -> Celery:
     if settings.broker.url is None:
         raise ValueError("settings.broker.url is not set: locate(settings) fills it in")
     url = settings.broker.url.get_secret_value()
-    backend = f"{Results.__module__}:{Results.__name__}+{url}"
-    app = Celery("docintake", broker=url, backend=backend, events=Events, set_as_current=False)
+    app = Celery("docintake", broker=url, backend=url, events=Events, set_as_current=False)
+    Results.serve(app)
     # Each of these was settled by experiment: docs/design.md, "Celery on Redis".
     transport = {
         "global_keyprefix": settings.broker.key_prefix,

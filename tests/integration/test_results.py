@@ -17,7 +17,8 @@ TOGETHER = 16
 
 @pytest.fixture
 def app(redis_url: str) -> Iterator[Celery]:
-    app = Celery("results", backend=f"{Results.__module__}:{Results.__name__}+{redis_url}", set_as_current=False)
+    app = Celery("results", backend=redis_url, set_as_current=False)
+    Results.serve(app)
     app.conf.update(result_expires=60, result_backend_transport_options={"global_keyprefix": f"{uuid.uuid4().hex}:"})
     yield app
     app.backend.client.close()
@@ -88,6 +89,16 @@ def test_all_who_wait_hear_that_redis_refuses_and_are_written_once_it_does_not(
     assert [type(error) for error in refused] == [redis.exceptions.NoPermissionError] * TOGETHER
     assert succeed_together(app) == [None] * TOGETHER
     store.acl_deluser(user)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:secret@nowhere/0", "rediss://:secret@nowhere/0?ssl_cert_reqs=CERT_REQUIRED"]
+)
+def test_an_app_keeps_its_results_so_and_shows_no_password(url: str) -> None:
+    with Celery("results", backend=url, set_as_current=False) as app:
+        Results.serve(app)
+        assert isinstance(app.backend, Results)
+        assert "secret" not in app.conf.humanize(with_defaults=False)
 
 
 def test_a_node_does_not_listen_for_what_it_sends(app: Celery, store: "redis.Redis") -> None:
