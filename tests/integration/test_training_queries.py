@@ -827,8 +827,9 @@ def test_what_is_to_be_forgotten_is_found_by_an_index(
     queries.start_job(
         connection, task_id="t", task=RETRAIN, request={"document": {"uri": place}}, external_id=None, node=None
     )
-    # Small tables are read whole where that may be.
-    connection.execute(text("SET LOCAL enable_seqscan = off"))
+    # Small tables are read whole where that may be, or in the order of some other index.
+    for way in ("seqscan", "indexscan", "indexonlyscan"):
+        connection.execute(text(f"SET LOCAL enable_{way} = off"))
     count = text("SELECT pg_stat_get_xact_numscans(CAST(:index AS regclass))")
     before = connection.execute(count, {"index": index}).scalar_one()
     find(connection)
