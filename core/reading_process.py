@@ -36,12 +36,14 @@ if TYPE_CHECKING:
 _KEPT_ENVIRONMENT: Final = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "VIRTUAL_ENV")
 _ROOT: Final = str(Path(__file__).resolve().parent.parent)
 _ENVIRONMENT: Final = {
-    **{"PYTHONPATH": _ROOT, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    "PYTHONPATH": _ROOT,
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
     # What a page took is kept for the next one, mallopt(3): fetching it from the kernel anew, tensor by tensor, costs
     # a twentieth of the time. But not what is larger: the kernel need not fill a canvas that will be refused.
-    **{"MALLOC_MMAP_THRESHOLD_": str(256 * 1024**2), "MALLOC_TRIM_THRESHOLD_": str(4 * 1024**3)},
+    "MALLOC_MMAP_THRESHOLD_": str(256 * 1024**2),
+    "MALLOC_TRIM_THRESHOLD_": str(4 * 1024**3),
 }
-_LIBC: Final = ctypes.CDLL(None)
 _PAUSE: Final = 2.0
 """Seconds without a question, after which that memory goes back to the kernel."""
 _LONGEST_ANSWER: Final = 256 * 1024**2
@@ -279,10 +281,12 @@ def serve(handle: int, memory: int, seconds: int, max_pixels: int) -> None:
     os.dup2(silence, 2)
     connection.send_bytes(json.dumps(asdict(confinement)).encode())
     desk = _Desk(max_pixels)
+    # glibc's, as those settings are; other C libraries have neither.
+    give_back = getattr(ctypes.CDLL(None), "malloc_trim", lambda _: None)
     while True:
         try:
             if not connection.poll(_PAUSE):
-                _LIBC.malloc_trim(0)
+                give_back(0)
             question = json.loads(connection.recv_bytes())
             content = connection.recv_bytes() if question["is_new"] else None
         except (EOFError, OSError):
