@@ -76,6 +76,16 @@ class Child:
         self.send_signal(signal.SIGKILL)
 
 
+def afresh(
+    program: Sequence[str], words: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path
+) -> "subprocess.Popen[bytes]":
+    """The same, but started by itself, so that /proc shows its own environment, and that of all that it forks."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, *program, *words], cwd=folder, env=environment, stdout=output, stderr=output
+        )
+
+
 def _become(command: list[str], folder: Path, environment: dict[str, str], log: Path) -> None:
     os.environ.clear()
     os.environ.update(environment)

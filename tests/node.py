@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,6 +18,8 @@ from pydantic import BaseModel, SecretStr
 from core.contract import IntakeClient
 from core.settings import PROJECT, Settings
 
+Start = Callable[..., "Child | subprocess.Popen[bytes]"]
+"""`Child`, or something like it."""
 PATIENCE = 120
 """Seconds; the machine may be slow, and other tests run on it."""
 
@@ -75,9 +78,11 @@ class Process:
         name: str,
         words: Sequence[str],
         program: Sequence[str] = ("-m", "worker"),
+        start: Start = Child,
     ) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
+        self._start = start
         self._program = program
         self._words = words
         self._environment = environment_of(settings)
@@ -85,7 +90,7 @@ class Process:
     def __enter__(self) -> Self:
         own = {name: value for name, value in os.environ.items() if not name.startswith("DOCINTAKE_")}
         environment = {**own, **self._environment}
-        self.process = Child(self._program, self._words, PROJECT, environment, self.log)
+        self.process = self._start(self._program, self._words, PROJECT, environment, self.log)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -131,10 +136,11 @@ class Node(Process):
         *,
         queues: str = "classify,qa",
         program: Sequence[str] = ("-m", "worker"),
+        start: Start = Child,
     ) -> None:
         self._ready = folder / f"{name}.ready"
         words = ["worker", "--queues", queues, "--name", f"{name}@test", "--ready-file", str(self._ready)]
-        super().__init__(settings, folder, name, words, program)
+        super().__init__(settings, folder, name, words, program, start)
 
     def __enter__(self) -> Self:
         self._ready.unlink(missing_ok=True)

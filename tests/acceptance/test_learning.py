@@ -193,6 +193,8 @@ class Traffic:
             asked = time.monotonic()
             sent = [(desk, self._client.classify(uri)) for desk, uri in draw.sample(self._papers, 6)]
             self.told += [(asked, desk, handle.get(PATIENCE)) for desk, handle in sent]
+            # Leaves the trainer some of the machine.
+            time.sleep(0.1)
         del sent
         disconnect(self._client)
 

@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ import psutil
 import pytest
 import redis
 from celery.exceptions import TimeoutError as NotInTime
+from child import afresh
 from kombu.exceptions import OperationalError
 from line import Line
 from node import PATIENCE, Node, Process, disconnect, wait_until
@@ -212,10 +213,14 @@ class World:
         self.runs: dict[str, Wire | IntakeError | None] = {}
 
     def _keep(self, name: str, queues: str, program: Sequence[str] = ("-m", "worker")) -> Kept:
-        return Kept(name, lambda run: Node(self.settings, self.folder, name, queues=queues, program=run), program)
+        return Kept(
+            name,
+            lambda run: Node(self.settings, self.folder, name, queues=queues, program=run, start=afresh),
+            program,
+        )
 
     def _beat(self, program: Sequence[str]) -> Process:
-        return Process(self.settings, self.folder, "beat", ["beat"], program)
+        return Process(self.settings, self.folder, "beat", ["beat"], program, afresh)
 
     def until_ready(self) -> None:
         for kept in (*self.nodes, self.trainer):
@@ -245,9 +250,13 @@ class World:
 
     def until_quiet(self) -> None:
         """Second deliveries are done, and what the dead held is; or that took too long."""
+        self._until_empty(self.left_in_redis, self.kept)
+
+    def _until_empty(self, left: Callable[[], Collection[object]], kept: Sequence[Kept] = ()) -> None:
         deadline = time.monotonic() + PATIENCE
-        while self.left_in_redis() and time.monotonic() < deadline:
-            self.keep_up()
+        while left() and time.monotonic() < deadline:
+            for process in kept:
+                process.keep_up()
             time.sleep(0.05)
 
     def _teach(self, callers: list[threading.Thread]) -> None:
@@ -323,10 +332,15 @@ class World:
         return sum(caller.waited_again for caller in self.callers)
 
     def stop(self) -> None:
+        # What beat sends last is still to be done.
+        self.beat.until_stopped()
+        self._until_empty(self.left_in_redis, [*self.nodes, self.trainer])
         for kept in self.kept:
             kept.tell_to_stop()
         for kept in self.kept:
             kept.until_stopped()
+        # Reading processes see by themselves that their node has gone.
+        self._until_empty(self.processes)
 
     def wrong(self) -> dict[str, object]:
         """What is not as it must be once all is quiet: lost, doubled and stuck tasks, by what is wrong with them."""
