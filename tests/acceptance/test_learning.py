@@ -34,7 +34,7 @@ WORDS = {
 }
 EACH = 12
 """Labelled documents of each desk."""
-QUICK = {"epochs": 12, "min_new_labels": 4, "learning_rate": 0.01}
+QUICK = {"epochs": 6, "min_new_labels": 4, "learning_rate": 0.01}
 SERVED_WITHIN = 3.0
 """Seconds from a promotion to the first task that every node decides by it."""
 
