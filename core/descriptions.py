@@ -103,7 +103,10 @@ class Descriptions:
     def scores(self, pages: Sequence[Features]) -> Scores:
         cosines = np.stack([page.vector for page in pages]) @ self.vectors.T
         lengths = np.clip([page.words for page in pages], SHORT, LONG) / 100
-        scores: Scores = COSINE * cosines + self.terms.weigh(pages) / np.sqrt(lengths)[:, None]
+        scores = self.terms.weigh(pages)
+        # In place: of many pages, each array is more than a cache holds.
+        scores /= np.sqrt(lengths)[:, None]
+        scores += COSINE * cosines
         return scores
 
     def logits(self, scores: Scores) -> tuple[Scores, Scores]:
