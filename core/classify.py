@@ -158,8 +158,9 @@ class Classifier:
         top: int,
     ) -> Decision:
         """Of the views, `first` is that of the first page that is not blank, and `whole` that of all pages."""
-        names, results, sure = self.names, list[PageDecision](), set[int]()
-        row = first
+        names, row = self.names, first
+        results: list[PageDecision] = []
+        sure: set[int] = set()
         for number, features in pages:
             if features is None:
                 results.append(PageDecision(number, None, None))
