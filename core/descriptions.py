@@ -179,7 +179,7 @@ class _Terms:
     keys: NDArray[np.uint32]
     """(terms,), sorted."""
     ends: NDArray[np.bool_]
-    """(2 ** `END`,): which last bits some key has. Most terms on a page are no key, and this tells of most of them."""
+    """(2 ** `END`,): which last bits some key has. Most terms on a page are none, and this tells of most of them."""
     starts: NDArray[np.int64]
     """(terms + 1,): where those of each term begin among what follows."""
     columns: NDArray[np.int64]
