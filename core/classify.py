@@ -134,14 +134,11 @@ class Classifier:
         views = _Views([], [], [])
         if pages:
             scores = self.zero_shot.scores(pages)
-            joined = [_joined(scores[firsts[index] : firsts[index + 1]]) for index in several]
-            views = _Views.of(
-                *self._chances(
-                    np.concatenate([scores, *(row[None] for row in joined)]),
-                    [*([page] for page in pages), *map(shown.__getitem__, several)],
-                ),
-                top,
-            )
+            if several:
+                joined = [_joined(scores[firsts[index] : firsts[index + 1]]) for index in several]
+                scores = np.concatenate([scores, joined])
+            seen = [*([page] for page in pages), *map(shown.__getitem__, several)]
+            views = _Views.of(*self._chances(scores, seen), top)
         # A document of one page is what its page is.
         wholes = firsts[:-1]
         for row, index in enumerate(several, start=len(pages)):
@@ -161,8 +158,9 @@ class Classifier:
         top: int,
     ) -> Decision:
         """Of the views, `first` is that of the first page that is not blank, and `whole` that of all pages."""
-        names, results, sure = self.names, list[PageDecision](), set[int]()
-        row = first
+        names, row = self.names, first
+        results: list[PageDecision] = []
+        sure: set[int] = set()
         for number, features in pages:
             if features is None:
                 results.append(PageDecision(number, None, None))

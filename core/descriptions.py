@@ -39,6 +39,8 @@ FLOOR: Final = 10.0
 """Score of "nothing known", which competes with classes and genres."""
 NEAREST: Final = 8
 """Genres that are looked at first, where there are very many classes."""
+END: Final = 18
+"""Bits of a key that tell most of what is on a page from what is none: a quarter of a megabyte, 2 % of it set."""
 TEMPERATURE: Final = 1.1
 """Makes probabilities of scores: the one number that was fitted, over many class sets; see docs/decisions.md."""
 
@@ -103,7 +105,10 @@ class Descriptions:
     def scores(self, pages: Sequence[Features]) -> Scores:
         cosines = np.stack([page.vector for page in pages]) @ self.vectors.T
         lengths = np.clip([page.words for page in pages], SHORT, LONG) / 100
-        scores: Scores = COSINE * cosines + self.terms.weigh(pages) / np.sqrt(lengths)[:, None]
+        scores = self.terms.weigh(pages)
+        # In place: of many pages, each array is more than a cache holds.
+        scores /= np.sqrt(lengths)[:, None]
+        scores += COSINE * cosines
         return scores
 
     def logits(self, scores: Scores) -> tuple[Scores, Scores]:
@@ -174,7 +179,7 @@ class _Terms:
     keys: NDArray[np.uint32]
     """(terms,), sorted."""
     ends: NDArray[np.bool_]
-    """(65,536,): which last 16 bits some key has. Most terms on a page are no key, and this tells of most of them."""
+    """(2 ** `END`,): which last bits some key has. Most terms on a page are none, and this tells of most of them."""
     starts: NDArray[np.int64]
     """(terms + 1,): where those of each term begin among what follows."""
     columns: NDArray[np.int64]
@@ -191,8 +196,8 @@ class _Terms:
         )
         weights = np.fromiter((weight for terms in columns for weight in terms.values()), np.float32, sum(sizes))
         order = np.argsort(places, kind="stable")
-        ends = np.zeros(1 << 16, dtype=np.bool_)
-        ends[keys.astype(np.uint16)] = True
+        ends = np.zeros(1 << END, dtype=np.bool_)
+        ends[_end_of(keys)] = True
         return cls(
             keys=keys,
             ends=ends,
@@ -228,7 +233,7 @@ class _Terms:
     def weigh(self, pages: Sequence[Features]) -> Scores:
         """(P, columns): what the terms on each page count, prominent ones more."""
         keys = np.concatenate([page.keys for page in pages])
-        likely = np.flatnonzero(self.ends[keys.astype(np.uint16)])
+        likely = np.flatnonzero(self.ends[_end_of(keys)])
         places = np.minimum(np.searchsorted(self.keys, keys[likely]), len(self.keys) - 1)
         is_known = self.keys[places] == keys[likely]
         known, places = likely[is_known], places[is_known]
@@ -243,6 +248,11 @@ class _Terms:
         weights = np.repeat(emphasis, counts) * self.weights[entries]
         counted = np.bincount(cells, weights, len(pages) * self.width).astype(np.float64, copy=False)
         return counted.reshape(len(pages), self.width)
+
+
+def _end_of(keys: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    end: NDArray[np.uint32] = keys & np.uint32((1 << END) - 1)
+    return end
 
 
 def _meaning(item: DocumentClass) -> str:

@@ -54,6 +54,8 @@ class Genre:
 def genres() -> tuple[Genre, ...]:
     """The lexicon, in the file's order."""
     text = Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
+    # The loader in C, where there is one, takes a sixth of the time.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return tuple(
         Genre(
             name=name,
@@ -64,7 +66,7 @@ def genres() -> tuple[Genre, ...]:
             layout=tuple(fields.get("layout", ())),
             sample=fields["sample"],
         )
-        for name, fields in yaml.safe_load(text).items()
+        for name, fields in yaml.load(text, loader).items()  # noqa: S506 - a safe one
     )
 
 

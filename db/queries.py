@@ -48,6 +48,7 @@ from sqlalchemy.orm import aliased
 
 from core.contract import Answer, AnswerResult, ClassifyResult
 from db import models
+from db.copy import copied
 from db.models import CheckpointState, EndState, JobState, OpenState, RunEnd, RunState, Source, VersionState
 
 _OPEN: Final = get_args(OpenState)
@@ -714,8 +715,8 @@ def get_features_of(
 ) -> dict[str, dict[int, bytes | None]]:
     """Of several documents, sha256 → page number → features, as `get_features` gives those of one."""
     found: dict[str, dict[int, bytes | None]] = {}
-    for sha256, page, data in connection.execute(_FEATURES_OF, {"hashes": [*hashes], "encoder": encoder}).all():
-        found.setdefault(sha256, {})[page] = data
+    for sha256, page, data in copied(connection, _FEATURES_OF, {"hashes": [*hashes], "encoder": encoder}):
+        found.setdefault(sha256.decode(), {})[int.from_bytes(page)] = data
     return found
 
 

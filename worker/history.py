@@ -1,5 +1,6 @@
 """What a class set has classified, decided on anew by what is kept of it: in a process a core where there is much."""
 
+import gc
 import multiprocessing
 import os
 import pickle
@@ -76,6 +77,8 @@ def decide(
     Raises TransientFailure: `decider_lost` when one of them dies, and what `db.session.transaction` raises.
     """
     engine = _engine(database)
+    # What modules consist of is no garbage. Looking through it again and again takes a tenth of the time.
+    gc.freeze()
     try:
         with transaction(engine) as connection:
             count = queries.count_classifications(connection, question.class_set)
@@ -89,6 +92,7 @@ def decide(
                 outcomes.append(_decide(engine, question, part))
                 show(len(outcomes), len(parts))
     finally:
+        gc.unfreeze()
         engine.dispose()
     return Outcome(
         sum(outcome.silent for outcome in outcomes),
@@ -157,6 +161,7 @@ def _start(database: Database, question: bytes) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     _here = _engine(database), pickle.loads(question)  # noqa: S301 - the parent's
+    gc.freeze()
     if torch := sys.modules.get("torch"):
         # Each core has its process.
         torch.set_num_threads(1)

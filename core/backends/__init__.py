@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from core.answer import Answerer
 from core.class_set import ClassSet
 from core.errors import RejectedInput
 from core.page import Page
-from core.picture import Pixels
 from core.settings import Asking, Model
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from core.answer import Answerer
+    from core.picture import Pixels
     from core.zero_shot import EncodeTexts, ZeroShot
 
 Vectors = NDArray[np.float32]
@@ -52,7 +52,7 @@ class Backend(Protocol):
     def about(self) -> dict[str, str]:
         """What there is to know about it as loaded, for people: dtype, attention, parameters."""
 
-    def prepare(self, page: Page, pixels: Pixels | None = None) -> Any:
+    def prepare(self, page: Page, pixels: "Pixels | None" = None) -> Any:
         """What encoders of pages need of one that is not blank; its pixels come along if they are needed."""
 
     def weight(self, prepared: Any) -> int:
@@ -69,7 +69,7 @@ class Backend(Protocol):
         remember: pass the same function again, such as a bound method.
         """
 
-    def answerer(self, asking: Asking) -> Answerer:
+    def answerer(self, asking: Asking) -> "Answerer":
         """Its way of answering questions. Called once, after `load`. Raises ModelFailure if it cannot be loaded."""
 
     def trainable(self, blocks: int) -> "nn.Module":
