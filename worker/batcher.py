@@ -67,7 +67,8 @@ class Batcher:
 
     Where the device is this processor, callers on their way back need it too, and time in which they have it is not
     lost. There the next batch waits up to twice as long as one takes of the processor beside its items, which company
-    saves, but no longer than the last one took, nor than `_LONGEST`.
+    saves, but no longer than the last one took, nor than `_LONGEST`. The time of the device's own thread tells; not
+    for a GPU, which may keep a thread at work that only waits for it: that is not `on_processor`.
 
     What fails is halved and tried again, so that an item that fails, fails alone. What did not fit into the memory
     is remembered for its run and bucket: later batches stay below it, and try a heavier one now and then. If the
@@ -81,12 +82,14 @@ class Batcher:
         max_items: int,
         max_weight: int,
         linger: float = 0.004,
+        on_processor: bool = True,
         on_death: Callable[[], None],
         on_busy: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._max_items = max_items
         self._max_weight = max_weight
         self._linger = linger
+        self._on_processor = on_processor
         self._on_death = on_death
         self._on_busy = on_busy
         self._busy = False
@@ -267,7 +270,8 @@ class Batcher:
             _deliver(items, outcome)
             with self._changed:
                 # From here on they can come back: the first of them was told long before the last.
-                queue.await_return(seconds, self._linger)
+                saved = queue.cost.beside_items if self._on_processor else 0.0
+                queue.until = monotonic() + max(min(self._linger, seconds / 2), min(_LONGEST, seconds, 2 * saved))
 
     def _room(self, key: Key) -> int:
         room = self._rooms.get(hash(key))
@@ -393,10 +397,6 @@ class _Queue:
         self._wanted = min(most, round(_ENOUGH * (self.count + self._returning * items)))
         self._came, self._told = 0, items
         self.until = math.inf
-
-    def await_return(self, seconds: float, linger: float) -> None:
-        """The callers of a batch that took so many seconds have been told: say how long they are waited for."""
-        self.until = monotonic() + max(min(linger, seconds / 2), min(_LONGEST, seconds, 2 * self.cost.beside_items))
 
 
 @dataclass(slots=True)

@@ -115,9 +115,15 @@ Make = Callable[..., Batcher]
 def make(device: Device, deaths: list[str]) -> Iterator[Make]:
     made: list[Batcher] = []
 
-    def make(max_items: int = 64, max_weight: int = 1000, linger: float = LINGER) -> Batcher:
+    def make(max_items: int = 64, max_weight: int = 1000, linger: float = LINGER, **options: bool) -> Batcher:
         made.append(
-            Batcher(max_items=max_items, max_weight=max_weight, linger=linger, on_death=lambda: deaths.append("dead"))
+            Batcher(
+                max_items=max_items,
+                max_weight=max_weight,
+                linger=linger,
+                on_death=lambda: deaths.append("dead"),
+                **options,
+            )
         )
         return made[-1]
 
@@ -239,7 +245,23 @@ def test_on_the_processor_callers_are_waited_for_as_long_as_company_saves(
 
 
 @pytest.mark.usefixtures("processor")
-def test_on_the_processor_nobody_is_waited_for_where_company_saves_nothing(
+def test_what_a_thread_spends_on_a_gpu_has_nobody_waited_for_any_longer(
+    make: Make, device: Device, clock: Clock
+) -> None:
+    batcher = make(on_processor=False)
+    for items in (2, 4, 2, 4):
+        device.hold(batcher)
+        futures = [batcher.submit(device.run, value) for value in range(items)]
+        device.release()
+        results(futures)
+    returned = batcher.submit(device.run, 11)
+    assert not wait_for([returned], timeout=0.05).done
+    pass_time(batcher, clock, LINGER)
+    assert returned.result(timeout=PATIENCE) == 22
+
+
+@pytest.mark.usefixtures("processor")
+def test_on_the_processor_callers_are_waited_for_only_briefly_where_company_saves_nothing(
     batcher: Batcher, device: Device, clock: Clock
 ) -> None:
     def run(batch: Sequence[int]) -> Sequence[int]:
@@ -252,7 +274,7 @@ def test_on_the_processor_nobody_is_waited_for_where_company_saves_nothing(
         device.release()
         results(futures)
     returned = batcher.submit(run, 11)
-    assert not wait_for([returned], timeout=0.05).done, "briefly, as ever"
+    assert not wait_for([returned], timeout=0.05).done
     pass_time(batcher, clock, LINGER)
     assert returned.result(timeout=PATIENCE) == 11
 
