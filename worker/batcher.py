@@ -27,7 +27,9 @@ _ENOUGH: Final = 0.9
 """Share of those expected that a batch waits for: the last ones are not worth a device that stands still."""
 _NEWEST: Final = 0.25
 """Weight of the newest batch in the mean of how many callers come back."""
-_LONGEST: Final = 0.02
+_AT_WORK: Final = 0.1
+"""Share of a batch's seconds that the device's thread has the processor, where the processor is the device."""
+_LONGEST: Final = 0.04
 """Seconds that a batch waits for company at most."""
 _RECENT: Final = 0.05
 """Weight of the newest batch in what batches cost."""
@@ -66,9 +68,9 @@ class Batcher:
     come that the batches before suggest. A queue whose callers stay away is soon not waited for at all.
 
     Where the device is this processor, callers on their way back need it too, and time in which they have it is not
-    lost. There the next batch waits up to twice as long as one takes of the processor beside its items, which company
-    saves, but no longer than the last one took, nor than `_LONGEST`. The time of the device's own thread tells; not
-    for a GPU, which may keep a thread at work that only waits for it: that is not `on_processor`.
+    lost. There the next batch waits up to twice as long as one takes beside its items, which company saves, but no
+    longer than the last one took, nor than `_LONGEST`. Whether it is, the processor time of the device's thread tells;
+    not for a GPU, which may keep a thread at work that only waits for it: that is not `on_processor`.
 
     What fails is halved and tried again, so that an item that fails, fails alone. What did not fit into the memory
     is remembered for its run and bucket: later batches stay below it, and try a heavier one now and then. If the
@@ -249,7 +251,7 @@ class Batcher:
             self._since = None
             seconds = monotonic() - start
             queue.served += seconds
-            queue.cost.took(weight, thread_time() - spent)
+            queue.cost.took(weight, seconds if thread_time() - spent > _AT_WORK * seconds else 0.0)
             queue.figures.items.observe(len(items))
             queue.figures.seconds.observe(seconds)
             if isinstance(outcome, IntakeError):
@@ -316,7 +318,7 @@ class _Batch:
 
 @dataclass(slots=True)
 class _Cost:
-    """Processor time of the device's thread, as a line through what batches of some weight took, newer ones more."""
+    """Seconds of a batch, as a line through what batches of some weight took, newer ones counting more."""
 
     _weight: float = 0.0
     _seconds: float = 0.0
