@@ -69,8 +69,8 @@ class Batcher:
 
     Where the device is this processor, callers on their way back need it too, and time in which they have it is not
     lost. There the next batch waits up to twice as long as one takes beside its items, which company saves, but no
-    longer than the last one took, nor than `_LONGEST`. Whether it is, the processor time of the device's thread tells;
-    not for a GPU, which may keep a thread at work that only waits for it: that is not `on_processor`.
+    longer than the last one took, nor than `_LONGEST`. Whether it is, the device's thread tells by how long it has the
+    processor. One that only waits for a GPU may have it too: a GPU is said not to be `on_processor`.
 
     What fails is halved and tried again, so that an item that fails, fails alone. What did not fit into the memory
     is remembered for its run and bucket: later batches stay below it, and try a heavier one now and then. If the
