@@ -69,7 +69,7 @@ class Batcher:
 
     Where the device is this processor, callers on their way back need it too, and time in which they have it is not
     lost. There the next batch waits up to twice as long as one takes beside its items, which company saves, but no
-    longer than the last one took, nor than `_LONGEST`. Whether it is, the device's thread tells by how long it has the
+    longer than the last one took, nor than `_LONGEST`. Whether it is, the device's thread tells by its share of the
     processor. One that only waits for a GPU may have it too: a GPU is said not to be `on_processor`.
 
     What fails is halved and tried again, so that an item that fails, fails alone. What did not fit into the memory
