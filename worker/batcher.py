@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from time import monotonic
+from time import monotonic, thread_time
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -27,6 +27,14 @@ _ENOUGH: Final = 0.9
 """Share of those expected that a batch waits for: the last ones are not worth a device that stands still."""
 _NEWEST: Final = 0.25
 """Weight of the newest batch in the mean of how many callers come back."""
+_AT_WORK: Final = 0.1
+"""Share of a batch's seconds that the device's thread has the processor, where the processor is the device."""
+_LONGEST: Final = 0.04
+"""Seconds that a batch waits for company at most."""
+_RECENT: Final = 0.05
+"""Weight of the newest batch in what batches cost."""
+_FLAT: Final = 1e-6
+"""Below that spread of their weights, to its mean's square, batches do not tell what an item costs."""
 _PATIENCE: Final = 100
 """Batches that must fit before a heavier one is tried again: what did not fit then costs one batch in a hundred."""
 _OUT_OF_MEMORY: Final = "out_of_memory"
@@ -59,6 +67,11 @@ class Batcher:
     most `linger` seconds, and half as long as that batch took, the next batch waits until nine tenths of those have
     come that the batches before suggest. A queue whose callers stay away is soon not waited for at all.
 
+    Where the device is this processor, callers on their way back need it too, and time in which they have it is not
+    lost. There the next batch waits up to twice as long as one takes beside its items, which company saves, but no
+    longer than the last one took, nor than `_LONGEST`. Whether it is, the device's thread tells by its share of the
+    processor. One that only waits for a GPU may have it too: a GPU is said not to be `on_processor`.
+
     What fails is halved and tried again, so that an item that fails, fails alone. What did not fit into the memory
     is remembered for its run and bucket: later batches stay below it, and try a heavier one now and then. If the
     thread itself dies, or its device does, all that wait fail with TransientFailure(`device_lost`) and `on_death` is
@@ -71,12 +84,14 @@ class Batcher:
         max_items: int,
         max_weight: int,
         linger: float = 0.004,
+        on_processor: bool = True,
         on_death: Callable[[], None],
         on_busy: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._max_items = max_items
         self._max_weight = max_weight
         self._linger = linger
+        self._on_processor = on_processor
         self._on_death = on_death
         self._on_busy = on_busy
         self._busy = False
@@ -230,11 +245,13 @@ class Batcher:
             if len(items) > 1 and weight > self._room(key):
                 parts += _halves(items)
                 continue
-            start = self._since = monotonic()
+            start, spent = monotonic(), thread_time()
+            self._since = start
             outcome = _run(key[0], items)
             self._since = None
             seconds = monotonic() - start
             queue.served += seconds
+            queue.cost.took(weight, seconds if thread_time() - spent > _AT_WORK * seconds else 0.0)
             queue.figures.items.observe(len(items))
             queue.figures.seconds.observe(seconds)
             if isinstance(outcome, IntakeError):
@@ -255,7 +272,8 @@ class Batcher:
             _deliver(items, outcome)
             with self._changed:
                 # From here on they can come back: the first of them was told long before the last.
-                queue.until = monotonic() + min(self._linger, seconds / 2)
+                saved = queue.cost.beside_items if self._on_processor else 0.0
+                queue.until = monotonic() + max(min(self._linger, seconds / 2), min(_LONGEST, seconds, 2 * saved))
 
     def _room(self, key: Key) -> int:
         room = self._rooms.get(hash(key))
@@ -299,6 +317,32 @@ class _Batch:
 
 
 @dataclass(slots=True)
+class _Cost:
+    """Seconds of a batch, as a line through what batches of some weight took, newer ones counting more."""
+
+    _weight: float = 0.0
+    _seconds: float = 0.0
+    _spread: float = 0.0
+    _rise: float = 0.0
+
+    def took(self, weight: float, seconds: float) -> None:
+        if not self._weight:
+            self._weight, self._seconds = weight, seconds
+        heavier, longer = weight - self._weight, seconds - self._seconds
+        self._weight += _RECENT * heavier
+        self._seconds += _RECENT * longer
+        self._spread = (1 - _RECENT) * (self._spread + _RECENT * heavier**2)
+        self._rise = (1 - _RECENT) * (self._rise + _RECENT * heavier * longer)
+
+    @property
+    def beside_items(self) -> float:
+        """Seconds of a batch, whatever is in it; half of all while batches have been as heavy as each other."""
+        if self._spread < _FLAT * self._weight**2:
+            return self._seconds / 2
+        return min(self._seconds, max(0.0, self._seconds - self._weight * self._rise / self._spread))
+
+
+@dataclass(slots=True)
 class _Queue:
     """What waits under one name, oldest first in each bucket, and who is expected back.
 
@@ -310,6 +354,7 @@ class _Queue:
     served: float = 0.0
     until: float = -math.inf
     figures: metrics.DeviceQueue = field(init=False)
+    cost: _Cost = field(default_factory=_Cost)
     _buckets: dict[Key, deque[_Item]] = field(default_factory=dict)
     _wanted: int = 0
     _came: int = 0

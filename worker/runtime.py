@@ -76,6 +76,7 @@ class Runtime:
         self.device = Batcher(
             max_items=settings.model.max_batch,
             max_weight=settings.model.max_tiles,
+            on_processor=self.backend.device == "cpu",
             on_death=_stop_this_node,
             on_busy=(lambda _: None) if trains else self.turn.serve,
         )

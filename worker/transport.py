@@ -17,6 +17,8 @@ from kombu.transport import redis, virtual
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from core.contract import transport
+
 _TAKE: Final = Path(__file__).with_name("take.lua").read_text(encoding="utf-8")
 _SORTED_AT_A_TIME: Final = 100
 _SHORTEST: Final = 0.001
@@ -63,7 +65,7 @@ class QoS(redis.QoS):
         return float(self.channel.visibility_timeout + time() - seconds - microseconds / 1e6)
 
 
-class Channel(redis.Channel):
+class Channel(transport.Channel):
     """Where kombu waits for a message, this asks for one, and waits a moment when there was none: briefly once a task
     has ended, since whoever waited for it may send the next one, and then longer and longer.
 
@@ -75,7 +77,7 @@ class Channel(redis.Channel):
     QoS = QoS
     idle = 0.01
     groups_acks = True
-    from_transport_options: Any = (*redis.Channel.from_transport_options, "idle", "groups_acks")
+    from_transport_options: Any = (*transport.Channel.from_transport_options, "idle", "groups_acks")
     is_reading = False
     """Whether the message at hand is what the script took."""
     _taken = 0
@@ -84,7 +86,6 @@ class Channel(redis.Channel):
     """Seconds before the last look; none once a task has ended."""
     _alarm: Any = None
     """Ends the pause."""
-    _at_hand: Any = None
     _brpop_sent_at: Any
     _q_for_pri: Any
 
@@ -150,14 +151,6 @@ class Channel(redis.Channel):
         notes = [str(int(name.split(self.sep)[0] not in self._unacknowledged)) for name in lists]
         words = ["EVAL", _TAKE, str(len(keys)), *keys, self.sep, str(_SORTED_AT_A_TIME), *notes]
         return len(words), _packed(word.encode() for word in words)
-
-    def _create_client(self, asynchronous: bool = False) -> Any:
-        # kombu makes one for every command, which costs as much as the command.
-        if asynchronous:
-            return super()._create_client(asynchronous=True)  # type: ignore[no-untyped-call] # kombu has no types
-        if self._at_hand is None or self._at_hand.connection_pool is not self.pool:
-            self._at_hand = super()._create_client()  # type: ignore[no-untyped-call]
-        return self._at_hand
 
     def _priorities(self) -> list[int]:
         """In which order to look: the most urgent first, but for one time in four."""

@@ -136,6 +136,7 @@ class IntakeClient:
                 result_serializer="json",
                 accept_content=["json"],
                 task_send_sent_event=True,
+                broker_transport=f"{__package__}.transport:Transport",
                 broker_transport_options={"global_keyprefix": key_prefix},
                 result_backend_transport_options={"global_keyprefix": key_prefix},
                 **encryption_of(url),

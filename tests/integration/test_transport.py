@@ -18,6 +18,7 @@ from kombu.transport.redis import Mutex
 from kombu.transport.redis import Transport as Plain
 from node import wait_until
 
+from core.contract import IntakeClient
 from core.settings import Settings
 from worker.app import make_app
 from worker.transport import Channel, Transport
@@ -420,3 +421,14 @@ def test_a_node_killed_while_it_gives_messages_back_keeps_others_from_it_for_sec
     ):
         left = store.pttl(f"{settings.broker.key_prefix}{channel.unacked_mutex_key}")
     assert 0 < left <= 10_000
+
+
+def test_a_client_speaks_to_redis_through_the_same_object_each_time(
+    redis_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, made = IntakeClient(redis_url, key_prefix=prefix), Mock()
+    client.classify("file:///first.pdf", ignore_result=True)
+    monkeypatch.setattr(redis.Redis, "__init__", made)
+    for number in range(3):
+        client.classify(f"file:///{number}.pdf", ignore_result=True)
+    made.assert_not_called()

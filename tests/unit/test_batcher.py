@@ -115,9 +115,15 @@ Make = Callable[..., Batcher]
 def make(device: Device, deaths: list[str]) -> Iterator[Make]:
     made: list[Batcher] = []
 
-    def make(max_items: int = 64, max_weight: int = 1000, linger: float = LINGER) -> Batcher:
+    def make(max_items: int = 64, max_weight: int = 1000, linger: float = LINGER, **options: bool) -> Batcher:
         made.append(
-            Batcher(max_items=max_items, max_weight=max_weight, linger=linger, on_death=lambda: deaths.append("dead"))
+            Batcher(
+                max_items=max_items,
+                max_weight=max_weight,
+                linger=linger,
+                on_death=lambda: deaths.append("dead"),
+                **options,
+            )
         )
         return made[-1]
 
@@ -214,6 +220,64 @@ def test_it_lingers_at_most_half_as_long_as_the_batch_took(make: Make, device: D
     assert not wait_for([returned], timeout=0.05).done
     pass_time(batcher, clock, 0.0011)
     assert returned.result(timeout=PATIENCE) == 22
+
+
+@pytest.fixture
+def processor(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device is the processor: what a batch takes is its thread's own time."""
+    monkeypatch.setattr("worker.batcher.thread_time", clock)
+
+
+@pytest.mark.usefixtures("processor")
+def test_on_the_processor_callers_are_waited_for_as_long_as_company_saves(
+    batcher: Batcher, device: Device, clock: Clock
+) -> None:
+    for items in (2, 4, 2, 4):
+        device.hold(batcher)
+        futures = [batcher.submit(device.run, value) for value in range(items)]
+        device.release()
+        results(futures)
+    returned = batcher.submit(device.run, 11)
+    # No longer than the last batch took, of 24 ms.
+    pass_time(batcher, clock, 0.023)
+    assert not wait_for([returned], timeout=0.05).done
+    pass_time(batcher, clock, 0.0011)
+    assert returned.result(timeout=PATIENCE) == 22
+
+
+@pytest.mark.usefixtures("processor")
+def test_what_a_thread_spends_on_a_gpu_has_nobody_waited_for_any_longer(
+    make: Make, device: Device, clock: Clock
+) -> None:
+    batcher = make(on_processor=False)
+    for items in (2, 4, 2, 4):
+        device.hold(batcher)
+        futures = [batcher.submit(device.run, value) for value in range(items)]
+        device.release()
+        results(futures)
+    returned = batcher.submit(device.run, 11)
+    assert not wait_for([returned], timeout=0.05).done
+    pass_time(batcher, clock, LINGER)
+    assert returned.result(timeout=PATIENCE) == 22
+
+
+@pytest.mark.usefixtures("processor")
+def test_on_the_processor_callers_are_waited_for_only_briefly_where_company_saves_nothing(
+    batcher: Batcher, device: Device, clock: Clock
+) -> None:
+    def run(batch: Sequence[int]) -> Sequence[int]:
+        clock.now += 0.02 * len(batch)
+        return batch
+
+    for items in (2, 4, 2, 4):
+        device.hold(batcher)
+        futures = [batcher.submit(run, value) for value in range(items)]
+        device.release()
+        results(futures)
+    returned = batcher.submit(run, 11)
+    assert not wait_for([returned], timeout=0.05).done
+    pass_time(batcher, clock, LINGER)
+    assert returned.result(timeout=PATIENCE) == 11
 
 
 def test_who_has_learned_that_nobody_comes_back_does_not_wait(batcher: Batcher, device: Device, clock: Clock) -> None:
