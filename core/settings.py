@@ -74,9 +74,12 @@ class Broker(Server):
     visibility_timeout: float = Field(
         default=600,
         gt=0,
-        description="Seconds until an unacknowledged task is given to another node; longer than any task.",
+        description="Seconds without a sign of life from a node until its tasks are given to another one. Nodes give "
+        "one every `broker.restore_interval`; one whose device is at a single batch for longer is not live.",
     )
-    restore_interval: float = Field(default=10, gt=0, description="Seconds between looks for such tasks.")
+    restore_interval: float = Field(
+        default=10, gt=0, description="Seconds between signs of life, and looks for such tasks."
+    )
     result_expires: float = Field(
         default=86400, gt=0, description="Seconds that a result waits for its caller in Redis."
     )

@@ -57,6 +57,16 @@ class QoS(redis.QoS):
         else:
             super().ack(delivery_tag)  # type: ignore[no-untyped-call]
 
+    def restore_visible(self, *args: Any, **options: Any) -> None:
+        """Note that this node lives, so that what it is at work on stays its own, however long that takes; now and then
+        give back what dead ones held.
+        """
+        if self._delivered:
+            with self.channel.conn_or_acquire() as client:
+                seconds, _ = client.time()
+                client.zadd(self.unacked_index_key, dict.fromkeys(self._delivered, seconds), xx=True)
+        super().restore_visible(*args, **options)  # type: ignore[no-untyped-call] # kombu has no types
+
     @property
     def visibility_timeout(self) -> float:
         """Seconds that make kombu, which takes them from this machine's time, arrive at Redis' time."""

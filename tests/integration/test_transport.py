@@ -109,6 +109,32 @@ def test_a_message_is_noted_before_its_taker_hears_of_it(connect: Connect, store
     assert not store.hlen(f"{prefix}unacked")
 
 
+def test_what_a_node_is_at_work_on_is_its_own_while_it_lives(
+    connect: Connect, store: "redis.Redis", prefix: str
+) -> None:
+    send(connect(), "a long letter", "another")
+    node, other = connect(visibility_timeout=30), connect(visibility_timeout=30)
+    with node.Consumer(QUEUE, callbacks=[lambda *_: None]) as consumer:
+        node.drain_events(timeout=30)
+
+        def an_hour_later() -> None:
+            (tag,) = store.hkeys(f"{prefix}unacked")
+            store.zadd(f"{prefix}unacked_index", {tag: time.time() - 3600})
+
+        an_hour_later()
+        consumer.channel.qos.restore_visible(num=10)
+        other.channel().qos.restore_visible(num=10)
+        assert store.hlen(f"{prefix}unacked") == 1
+        # From here on it gives no sign of life.
+        an_hour_later()
+        other.channel().qos.restore_visible(num=10)
+        assert store.hlen(f"{prefix}unacked") == 0
+        # It is somebody else's now, whatever the one that had it comes to say.
+        consumer.channel.qos.restore_visible(num=10)
+        assert store.zcard(f"{prefix}unacked_index") == 0
+        assert take(other, 2) == ["a long letter", "another"]
+
+
 def test_what_nobody_will_acknowledge_is_not_noted(connect: Connect, store: "redis.Redis", prefix: str) -> None:
     send(connect(), "an answer to a question about nodes")
     channel = connect().channel()
