@@ -58,8 +58,8 @@ class QoS(redis.QoS):
             super().ack(delivery_tag)  # type: ignore[no-untyped-call]
 
     def restore_visible(self, *args: Any, **options: Any) -> None:
-        """Note that this node lives, so that what it is at work on stays its own, however long that takes; now and then
-        give back what dead ones held.
+        """Note that this node lives, so that what it is at work on stays its own however long that takes, and now and
+        then give back what dead ones held.
         """
         if self._delivered:
             with self.channel.conn_or_acquire() as client:
