@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 # Tests wait for other processes half of the time.
-SIDE_BY_SIDE := $(shell expr $$(nproc) + 1)
+SIDE_BY_SIDE := $(shell expr $$(nproc) + 2)
 MEASURED := tests/acceptance/test_learning.py::test_better_ones_serve_worse_ones_do_not_and_back_again_under_traffic
 TASKS ?= 1000
 SEEDS ?= 1,2,3,4,5
