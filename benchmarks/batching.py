@@ -66,24 +66,29 @@ def _vit(**shape: int) -> Run:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A model, how many images it takes at once, and for how many seconds each rate is measured."""
+    """A model, whether the processor runs it, how many images it takes at once, and for how many seconds each rate is
+    measured.
+    """
 
     make: Callable[[], Run]
+    on_processor: bool
     max_batch: int
     in_flight: Sequence[int]
     seconds: float
 
 
 WORKLOADS: Final = {
-    "device_20_ms_and_1_ms_an_item": Workload(_accelerator, 64, IN_FLIGHT, 0.5),
+    "device_20_ms_and_1_ms_an_item": Workload(_accelerator, False, 64, IN_FLIGHT, 0.5),
     "vit_hidden_64_image_32": Workload(
         lambda: _vit(hidden_size=64, num_hidden_layers=12, num_attention_heads=4, image_size=32, patch_size=8),
+        True,
         64,
         IN_FLIGHT,
         0.5,
     ),
     "vit_hidden_192_image_224": Workload(
         lambda: _vit(hidden_size=192, num_hidden_layers=12, num_attention_heads=3, image_size=224, patch_size=16),
+        True,
         8,
         (1, 4, 16, 64),
         1.0,
@@ -296,7 +301,11 @@ def _serve(pool: str, name: str, url: str) -> None:
     if pool != "prefork":
         run = workload.make()
         device = Batcher(
-            max_items=workload.max_batch, max_weight=workload.max_batch, linger=LINGER, on_death=lambda: None
+            max_items=workload.max_batch,
+            max_weight=workload.max_batch,
+            linger=LINGER,
+            on_processor=workload.on_processor,
+            on_death=lambda: None,
         )
 
         def encode(number: int) -> float:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from time import monotonic, thread_time
+from time import monotonic
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -27,8 +27,6 @@ _ENOUGH: Final = 0.9
 """Share of those expected that a batch waits for: the last ones are not worth a device that stands still."""
 _NEWEST: Final = 0.25
 """Weight of the newest batch in the mean of how many callers come back."""
-_AT_WORK: Final = 0.1
-"""Share of a batch's seconds that the device's thread has the processor, where the processor is the device."""
 _LONGEST: Final = 0.04
 """Seconds that a batch waits for company at most."""
 _RECENT: Final = 0.05
@@ -67,10 +65,9 @@ class Batcher:
     most `linger` seconds, and half as long as that batch took, the next batch waits until nine tenths of those have
     come that the batches before suggest. A queue whose callers stay away is soon not waited for at all.
 
-    Where the device is this processor, callers on their way back need it too, and time in which they have it is not
-    lost. There the next batch waits up to twice as long as one takes beside its items, which company saves, but no
-    longer than the last one took, nor than `_LONGEST`. Whether it is, the device's thread tells by its share of the
-    processor. One that only waits for a GPU may have it too: a GPU is said not to be `on_processor`.
+    Where the device is the processor (`on_processor`), callers on their way back need it too, and time in which they
+    have it is not lost. There the next batch waits up to twice as long as one takes beside its items, which company
+    saves, but no longer than the last one took, nor than `_LONGEST`.
 
     What fails is halved and tried again, so that an item that fails, fails alone. What did not fit into the memory
     is remembered for its run and bucket: later batches stay below it, and try a heavier one now and then. If the
@@ -84,7 +81,7 @@ class Batcher:
         max_items: int,
         max_weight: int,
         linger: float = 0.004,
-        on_processor: bool = True,
+        on_processor: bool = False,
         on_death: Callable[[], None],
         on_busy: Callable[[bool], None] = lambda _: None,
     ) -> None:
@@ -245,13 +242,12 @@ class Batcher:
             if len(items) > 1 and weight > self._room(key):
                 parts += _halves(items)
                 continue
-            start, spent = monotonic(), thread_time()
-            self._since = start
+            start = self._since = monotonic()
             outcome = _run(key[0], items)
             self._since = None
             seconds = monotonic() - start
             queue.served += seconds
-            queue.cost.took(weight, seconds if thread_time() - spent > _AT_WORK * seconds else 0.0)
+            queue.cost.took(weight, seconds)
             queue.figures.items.observe(len(items))
             queue.figures.seconds.observe(seconds)
             if isinstance(outcome, IntakeError):

@@ -222,16 +222,10 @@ def test_it_lingers_at_most_half_as_long_as_the_batch_took(make: Make, device: D
     assert returned.result(timeout=PATIENCE) == 22
 
 
-@pytest.fixture
-def processor(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The device is the processor: what a batch takes is its thread's own time."""
-    monkeypatch.setattr("worker.batcher.thread_time", clock)
-
-
-@pytest.mark.usefixtures("processor")
 def test_on_the_processor_callers_are_waited_for_as_long_as_company_saves(
-    batcher: Batcher, device: Device, clock: Clock
+    make: Make, device: Device, clock: Clock
 ) -> None:
+    batcher = make(on_processor=True)
     for items in (2, 4, 2, 4):
         device.hold(batcher)
         futures = [batcher.submit(device.run, value) for value in range(items)]
@@ -245,26 +239,11 @@ def test_on_the_processor_callers_are_waited_for_as_long_as_company_saves(
     assert returned.result(timeout=PATIENCE) == 22
 
 
-@pytest.mark.usefixtures("processor")
-def test_what_a_thread_spends_on_a_gpu_has_nobody_waited_for_any_longer(
+def test_on_the_processor_callers_are_waited_for_only_briefly_where_company_saves_nothing(
     make: Make, device: Device, clock: Clock
 ) -> None:
-    batcher = make(on_processor=False)
-    for items in (2, 4, 2, 4):
-        device.hold(batcher)
-        futures = [batcher.submit(device.run, value) for value in range(items)]
-        device.release()
-        results(futures)
-    returned = batcher.submit(device.run, 11)
-    assert not wait_for([returned], timeout=0.05).done
-    pass_time(batcher, clock, LINGER)
-    assert returned.result(timeout=PATIENCE) == 22
+    batcher = make(on_processor=True)
 
-
-@pytest.mark.usefixtures("processor")
-def test_on_the_processor_callers_are_waited_for_only_briefly_where_company_saves_nothing(
-    batcher: Batcher, device: Device, clock: Clock
-) -> None:
     def run(batch: Sequence[int]) -> Sequence[int]:
         clock.now += 0.02 * len(batch)
         return batch
