@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Protocol
@@ -56,11 +57,14 @@ class Server:
 
     def halt(self) -> None:
         for process in self._all():
-            process.suspend()
+            # A program that it ran may just have ended.
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
 
     def go_on(self) -> None:
         for process in self._all():
-            process.resume()
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
     def processor_seconds(self) -> float:
         """Programs that its processes ran and that have ended count too."""
