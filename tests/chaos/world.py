@@ -250,10 +250,12 @@ class World:
 
     def until_quiet(self) -> None:
         """Second deliveries are done, and what the dead held is; or that took too long."""
-        self._until_empty(self.left_in_redis, self.kept)
+        self._until_empty(self.left_in_redis, PATIENCE, self.kept)
 
-    def _until_empty(self, left: Callable[[], Collection[object]], kept: Sequence[Kept] = ()) -> None:
-        deadline = time.monotonic() + PATIENCE
+    def _until_empty(
+        self, left: Callable[[], Collection[object]], patience: float, kept: Sequence[Kept] = ()
+    ) -> None:
+        deadline = time.monotonic() + patience
         while left() and time.monotonic() < deadline:
             for process in kept:
                 process.keep_up()
@@ -334,13 +336,13 @@ class World:
     def stop(self) -> None:
         # What beat sends last is still to be done.
         self.beat.until_stopped()
-        self._until_empty(self.left_in_redis, [*self.nodes, self.trainer])
+        self._until_empty(self.left_in_redis, PATIENCE, [*self.nodes, self.trainer])
         for kept in self.kept:
             kept.tell_to_stop()
         for kept in self.kept:
             kept.until_stopped()
         # Reading processes see by themselves that their node has gone.
-        self._until_empty(self.processes)
+        self._until_empty(self.processes, 10)
 
     def wrong(self) -> dict[str, object]:
         """What is not as it must be once all is quiet: lost, doubled and stuck tasks, by what is wrong with them."""
