@@ -1,6 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+PACKAGES := -c constraints.txt -e '.[embedded,remote,dev]' -e core/contract
 # Tests wait for other processes half of the time.
 SIDE_BY_SIDE := $(shell expr $$(nproc) + 2)
 MEASURED := tests/acceptance/test_learning.py::test_better_ones_serve_worse_ones_do_not_and_back_again_under_traffic
@@ -13,9 +14,12 @@ unexport PYTHONDONTWRITEBYTECODE
 
 setup: $(INSTALLED)
 
+# pip collects 150 packages one by one, for over a minute: uv brings all but torch, and pip still does where uv's way is barred.
 $(INSTALLED): pyproject.toml core/contract/pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --progress-bar off --no-compile -c constraints.txt -e '.[embedded,remote,dev]' -e core/contract
+	$(BIN)/pip install --quiet --progress-bar off --no-compile -c constraints.txt torch uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python $(PACKAGES) || \
+		$(BIN)/pip install --quiet --progress-bar off --no-compile $(PACKAGES)
 	touch $@
 
 # The main job end to end. DOCS=folder runs it on files of your own.
