@@ -7,6 +7,7 @@ between, or stopped while Redis' answer is on its way, loses it (celery/celery#4
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty
@@ -14,6 +15,7 @@ from time import monotonic, time
 from typing import Any, Final
 
 from kombu.transport import redis, virtual
+from kombu.utils.json import loads
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -24,7 +26,9 @@ _SORTED_AT_A_TIME: Final = 100
 _SHORTEST: Final = 0.001
 """Seconds between the first two looks at empty queues."""
 _ASCENT: Final = 4
-"""Every so many times that a node takes a message, it looks for one of a lower priority first: so none starves."""
+"""Every so many times that a node takes messages, it looks for some of a lower priority first: so none starves."""
+_TOGETHER: Final = 8
+"""Messages that a node takes with one look, at most, where it has room for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ class Channel(transport.Channel):
         self._unacknowledged: set[str] = set()
         self.done: list[str] = []
         """Tags of messages that are acknowledged, which Redis has not been told yet."""
-        self._told = 0
+        self._told = self._room = 0
         self._looks: dict[tuple[str, ...], tuple[int, bytes]] = {}
         """What was asked before: numbers of words, and the words as Redis' protocol has them, by lists."""
         super().__init__(*args, **options)  # type: ignore[no-untyped-call] # kombu has no types
@@ -152,8 +156,15 @@ class Channel(transport.Channel):
             if look is None:
                 look = self._looks[lists] = self._look(lists)
             (count, packed), done = look, [tag.encode() for tag in self.done]
-            self._told = len(done)
-            connection.send_packed_command([b"*%d\r\n%s%s" % (count + len(done), packed, _packed(done))])
+            self._told, self._room = len(done), self._room_now()
+            rest = _packed([b"%d" % self._room, *done])
+            connection.send_packed_command([b"*%d\r\n%s%s" % (count + 1 + len(done), packed, rest)])
+
+    def _room_now(self) -> int:
+        """Messages that may be taken at once: one where nobody but their taker would hear of the others."""
+        if self.connection.loop is None:
+            return 1
+        return min(_TOGETHER, self.qos.can_consume_max_estimate() or _TOGETHER)
 
     def _look(self, lists: Iterable[str]) -> tuple[int, bytes]:
         """Each message costs one: it is put into Redis' words once and not by redis-py each time."""
@@ -173,25 +184,47 @@ class Channel(transport.Channel):
     def _brpop_read(self, **options: Any) -> Any:
         waited, self._found_none = self._found_none, False
         told, self._told = self._told, 0
+        try:
+            found = self._answer(**options)
+        finally:
+            self._in_poll = None
+            self._flush_brpop_reauth()
+        del self.done[:told]
+        if len(found) < 2 * self._room and self.connection.loop is not None:
+            self._rest()
+        if not found:
+            self._found_none = self.connection.loop is None and not waited
+            raise Empty
+        self._taken += 1
+        self._give_out(found)
+        if not self.qos.can_consume():
+            # Its places are all taken: the next look may be long in coming.
+            self._tell_of_done()
+        return True
+
+    def _answer(self, **options: Any) -> list[bytes]:
+        """Lists and messages in turn."""
+        try:
+            return self.client.parse_response(self.client.connection, "EVAL", **options) or []
+        except self.connection_errors:
+            # The next look connects anew.
+            self.client.connection.disconnect()
+            raise
+
+    def _give_out(self, found: list[bytes]) -> None:
         self.is_reading = True
         try:
-            found = super()._brpop_read(**options)  # type: ignore[no-untyped-call] # kombu has no types
-        except Empty:
-            del self.done[:told]
-            if self.connection.loop is None:
-                self._found_none = not waited
-            else:
-                self._rest()
-            raise
-        else:
-            self._taken += 1
-            del self.done[:told]
-            if not self.qos.can_consume():
-                # Its places are all taken: the next look may be long in coming.
-                self._tell_of_done()
-            return found
+            with ExitStack() as each:
+                # Last in, first out; and one that cannot be given out takes no other along.
+                for name, message in zip(found[-2::-2], found[::-2], strict=True):
+                    each.callback(self._give, name, message)
         finally:
             self.is_reading = False
+
+    def _give(self, name: bytes, message: bytes) -> None:
+        queue = name.decode().removeprefix(self.global_keyprefix).rsplit(self.sep, 1)[0]
+        self._queue_cycle.rotate(queue)
+        self.connection._deliver(loads(message), queue)
 
     def _rest(self) -> None:
         self._pause = min(2 * self._pause or _SHORTEST, self.idle)

@@ -358,7 +358,12 @@ def test_a_node_looks_at_an_empty_queue_by_its_own_clock_and_soon_after_a_task_h
 ) -> None:
     hub, pauses, bodies = Hub(), list[float](), list[str]()
     call_later = hub.call_later
-    monkeypatch.setattr(hub, "call_later", lambda seconds, call: (pauses.append(seconds), call_later(seconds, call)))
+
+    def noted(seconds: float, call: Callable[[], None]) -> Any:
+        pauses.append(seconds)
+        return call_later(seconds, call)
+
+    monkeypatch.setattr(hub, "call_later", noted)
 
     def receive(body: str, message: Any) -> None:
         bodies.append(body)
