@@ -267,7 +267,8 @@ _TASK: Final = "encode"
 
 
 def _send(app: Celery, number: int) -> str:
-    return str(app.send_task(_TASK, [number]).id)
+    # As IntakeClient sends.
+    return str(app.send_task(_TASK, [number], argsrepr="", kwargsrepr="", declare=[]).id)
 
 
 def _app(pool: str, url: str) -> Celery:

@@ -305,6 +305,8 @@ class IntakeClient:
             argsrepr="",
             kwargsrepr=", ".join(payload),
             queue=QUEUES[name],
+            # Redis makes a queue of the first message in it.
+            declare=[],
             priority=PRIORITIES[priority],
             task_id=task_id,
             ignore_result=ignore_result,
