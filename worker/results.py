@@ -48,9 +48,12 @@ class Results(RedisBackend):  # type: ignore[misc] # Celery has no types
     def _set(self, key: bytes, value: str) -> None:
         written: Future[None] = Future()
         self._waiting.append((key, value, written))
-        with self._writing:
-            if not written.done():
+        # Whoever finds another one writing need not write: that one looks again when it has written.
+        while self._waiting and self._writing.acquire(blocking=False):
+            try:
                 self._write([self._waiting.popleft() for _ in range(len(self._waiting))])
+            finally:
+                self._writing.release()
         written.result()
 
     def _write(self, together: Sequence[Entry]) -> None:
