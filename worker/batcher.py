@@ -66,8 +66,8 @@ class Batcher:
     come that the batches before suggest. A queue whose callers stay away is soon not waited for at all.
 
     Where the device is the processor (`on_processor`), callers on their way back need it too, and time in which they
-    have it is not lost. There the next batch waits up to twice as long as one takes beside its items, which company
-    saves, but no longer than the last one took, nor than `_LONGEST`.
+    have it is not lost. There the next batch waits up to three times as long as one takes beside its items, which
+    company saves, but no longer than twice what the last one took, nor than `_LONGEST`.
 
     What fails is halved and tried again, so that an item that fails, fails alone. What did not fit into the memory
     is remembered for its run and bucket: later batches stay below it, and try a heavier one now and then. If the
@@ -269,7 +269,7 @@ class Batcher:
             with self._changed:
                 # From here on they can come back: the first of them was told long before the last.
                 saved = queue.cost.beside_items if self._on_processor else 0.0
-                queue.until = monotonic() + max(min(self._linger, seconds / 2), min(_LONGEST, seconds, 2 * saved))
+                queue.until = monotonic() + max(min(self._linger, seconds / 2), min(_LONGEST, 2 * seconds, 3 * saved))
 
     def _room(self, key: Key) -> int:
         room = self._rooms.get(hash(key))
