@@ -15,7 +15,7 @@ Entry = tuple[bytes, str, Future[None]]
 
 
 class Results(RedisBackend):  # type: ignore[misc] # Celery has no types
-    """One for all threads of a node: whoever has a result writes all that wait, while those that come meanwhile wait.
+    """One for all threads of a node: whoever has a result while nobody writes, writes all that wait, until none do.
 
     Celery makes one a thread, each with a line of its own, and asks Redis before each result whether the task has
     succeeded before. A job succeeds once, and says the same however often it is delivered: only what is no success

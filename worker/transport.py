@@ -101,6 +101,7 @@ class Channel(transport.Channel):
     _alarm: Any = None
     """Ends the pause."""
     _brpop_sent_at: Any
+    _in_poll: Any
     _q_for_pri: Any
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -188,7 +189,7 @@ class Channel(transport.Channel):
             found = self._answer(**options)
         finally:
             self._in_poll = None
-            self._flush_brpop_reauth()
+            self._flush_brpop_reauth()  # type: ignore[no-untyped-call] # kombu has no types
         del self.done[:told]
         if len(found) < 2 * self._room and self.connection.loop is not None:
             self._rest()
@@ -224,7 +225,7 @@ class Channel(transport.Channel):
     def _give(self, name: bytes, message: bytes) -> None:
         queue = name.decode().removeprefix(self.global_keyprefix).rsplit(self.sep, 1)[0]
         self._queue_cycle.rotate(queue)
-        self.connection._deliver(loads(message), queue)
+        self.connection._deliver(loads(message), queue)  # type: ignore[no-untyped-call]
 
     def _rest(self) -> None:
         self._pause = min(2 * self._pause or _SHORTEST, self.idle)

@@ -1,8 +1,9 @@
 """Results on a real Redis: what is told, what comes too late, and what happens to all who wait when Redis refuses."""
 
 import json
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,7 +11,7 @@ import redis
 from celery import Celery
 from celery.states import FAILURE, SUCCESS
 
-from worker.results import Results
+from worker.results import Entry, Results
 
 TOGETHER = 16
 
@@ -32,15 +33,22 @@ def store(redis_url: str) -> Iterator["redis.Redis"]:
 
 
 def succeed_together(app: Celery) -> list[BaseException | None]:
-    """Have so many tasks succeed at the same time, with their number; what each of them raised."""
+    """Have so many tasks succeed, with their number, while the first of them writes; what each of them raised."""
     backend = app.backend
-    with ThreadPoolExecutor(TOGETHER) as threads, backend._writing:
+    write = backend._write
+
+    def write_when_all_have_come(together: Sequence[Entry]) -> None:
+        backend._write = write
+        while len(together) + len(backend._waiting) < TOGETHER:
+            time.sleep(0.001)
+        write(together)
+
+    backend._write = write_when_all_have_come
+    with ThreadPoolExecutor(TOGETHER) as threads:
         futures = [
             threads.submit(lambda number=number: app.backend.store_result(f"task-{number}", number, SUCCESS))
             for number in range(TOGETHER)
         ]
-        while len(backend._waiting) < TOGETHER:
-            pass
     return [future.exception() for future in futures]
 
 

@@ -354,9 +354,9 @@ def test_an_empty_queue_is_waited_on_by_redis(connect: Connect) -> None:
 
 
 def test_a_node_looks_at_an_empty_queue_by_its_own_clock_and_soon_after_a_task_has_ended(
-    connect: Connect, monkeypatch: pytest.MonkeyPatch
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, hub: Hub
 ) -> None:
-    hub, pauses, bodies = Hub(), list[float](), list[str]()
+    pauses, bodies = list[float](), list[str]()
     call_later = hub.call_later
 
     def noted(seconds: float, call: Callable[[], None]) -> Any:
@@ -383,7 +383,61 @@ def test_a_node_looks_at_an_empty_queue_by_its_own_clock_and_soon_after_a_task_h
         run_until(lambda: len(pauses) == before + 2)
     assert pauses[:6] == [0.001, 0.002, 0.004, 0.008, 0.01, 0.01]
     assert pauses[before:] == [0.001, 0.002]
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    hub = Hub()
+    yield hub
     hub.close()
+
+
+def test_a_node_takes_several_messages_with_one_look_the_most_urgent_first(
+    connect: Connect, store: "redis.Redis", hub: Hub
+) -> None:
+    send(connect(), *"abcdefghij", priority=6)
+    send(connect(), "now", priority=0)
+    connection, bodies = connect(), list[str]()
+    with connection.Consumer(QUEUE, callbacks=[lambda body, _: bodies.append(body)]):
+        connection.register_with_event_loop(hub)
+        store.config_resetstat()
+        while len(bodies) < 11:
+            hub.run_once()
+        assert bodies == ["now", *"abcdefghij"]
+        assert store.info("commandstats")["cmdstat_eval"]["calls"] == 2
+
+
+def test_a_node_takes_no_more_than_it_has_room_for(
+    connect: Connect, store: "redis.Redis", prefix: str, hub: Hub
+) -> None:
+    send(connect(), *"abcd")
+    connection, messages = connect(), list[Any]()
+    with connection.Consumer(QUEUE, callbacks=[lambda _, message: messages.append(message)], prefetch_count=3):
+        connection.register_with_event_loop(hub)
+        while len(messages) < 3:
+            hub.run_once()
+        assert store.llen(f"{prefix}{QUEUE.name}") == 1
+        messages[0].ack()
+        while len(messages) < 4:
+            hub.run_once()
+        assert store.hlen(f"{prefix}unacked") == 3
+
+
+def test_what_a_node_cannot_give_out_takes_nothing_along_that_came_with_it(connect: Connect, hub: Hub) -> None:
+    send(connect(), *"abc")
+    connection, bodies = connect(), list[str]()
+
+    def receive(body: str, message: Any) -> None:
+        bodies.append(body)
+        if body == "b":
+            raise LookupError(body)
+        message.ack()
+
+    with connection.Consumer(QUEUE, callbacks=[receive]):
+        connection.register_with_event_loop(hub)
+        with pytest.raises(LookupError):
+            hub.run_forever()
+    assert bodies == ["a", "b", "c"]
 
 
 def test_a_line_that_is_cut_while_nobody_speaks_does_not_hold_the_node_up(
