@@ -27,10 +27,7 @@ from typing import IO, Any, Final
 
 import psutil
 import psycopg2
-import redis
 from pydantic import SecretStr
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from core.errors import RejectedInput, TransientFailure
 from core.settings import Settings
@@ -335,6 +332,11 @@ class _Server:
 
 
 def _redis_answers(here: Addresses) -> bool:
+    # A tenth of a second, which a command with servers of its own does without.
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
     try:
         # The client by itself would try again for seconds.
         once = Retry(NoBackoff(), 0)

@@ -12,9 +12,7 @@ from core.backends import EncodePages, Vectors, nothing_to_unfreeze
 from core.class_set import ClassSet
 from core.descriptions import Descriptions
 from core.errors import ModelFailure
-from core.extraction.extractor import Extractor
 from core.features import part_texts
-from core.field import lexicon_of
 from core.page import Page
 from core.picture import Pixels
 from core.settings import Asking, Model
@@ -66,6 +64,10 @@ class Fake:
         return Descriptions.build(class_set, encode_texts)
 
     def answerer(self, asking: Asking) -> Answerer:
+        # For those alone who ask: all that it knows of values and fields is compiled as it is imported.
+        from core.extraction.extractor import Extractor
+        from core.field import lexicon_of
+
         return Extractor(self.fingerprint, self.encode_texts, lexicon_of(asking.fields))
 
     def trainable(self, blocks: int) -> "nn.Module":

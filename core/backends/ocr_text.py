@@ -16,9 +16,7 @@ from core.class_set import ClassSet
 from core.descriptions import Descriptions
 from core.device import available
 from core.errors import ModelFailure
-from core.extraction.extractor import Extractor
 from core.features import part_texts
-from core.field import lexicon_of
 from core.page import Page
 from core.picture import Pixels
 from core.settings import Asking, Model
@@ -106,6 +104,10 @@ class OcrText:
         return Descriptions.build(class_set, encode_texts)
 
     def answerer(self, asking: Asking) -> Answerer:
+        # For those alone who ask: all that it knows of values and fields is compiled as it is imported.
+        from core.extraction.extractor import Extractor
+        from core.field import lexicon_of
+
         return Extractor(self.fingerprint, self.encode_texts, lexicon_of(asking.fields))
 
     def trainable(self, blocks: int) -> "Blocks":

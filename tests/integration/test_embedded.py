@@ -364,7 +364,7 @@ def test_an_ordinary_user_starts_them_in_a_closed_folder(outside: Path) -> None:
         pytest.skip("the wheels lie where an ordinary user cannot go")
     # Python itself may lie under /root: it becomes that user once it has imported what it needs.
     become = (
-        "import os, email.parser, encodings.idna\n"
+        "import os, email.parser, encodings.idna, redis\n"
         f"os.setgroups([]); os.setgid({nobody.pw_gid}); os.setuid({nobody.pw_uid})\n"
     )
     script = START_AND_HOLD.replace("found =", f"{become}found =")
