@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import fmean
-from typing import Final, Literal, Protocol, Self
+from typing import Final, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,7 @@ SIMILAR: Final = 0.8
 cheque and check have 0.84, memo and memorandum 0.82, driver's licence and identity card 0.74 at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class PageDecision:
+class PageDecision(NamedTuple):
     """What one page looks like by itself; no prediction for a blank one."""
 
     number: int
@@ -34,8 +33,7 @@ class PageDecision:
     confidence: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What a document is.
 
     `probabilities` hold the likeliest classes by name, best first, given that it is one of the set's; those of all
