@@ -2,22 +2,21 @@
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from core.classify import Classifier, Decision
 from core.errors import ModelFailure, RejectedInput
-from core.settings import Database, Thresholds
+from core.settings import Thresholds
 from core.training.report import TrainingReport
 from db import queries
 from db.queries import Checkpoint, LatestClassification
-from worker import history
-from worker.history import Question
+from worker.history import Deciders, Question
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,8 +36,7 @@ class Turn:
         return self.now != self.before
 
 
-@dataclass(frozen=True, slots=True)
-class Disagreement:
+class Disagreement(NamedTuple):
     """A stored document that two classifiers of a set put into different classes, and what a person says it is."""
 
     document_id: str
@@ -245,8 +243,7 @@ def roll_back(connection: Connection, class_set: str, by: str) -> Turn:
 
 
 def compare(
-    database: Database,
-    class_set: str,
+    deciders: Deciders,
     a: Classifier,
     b: Classifier,
     labels: Mapping[str, str],
@@ -254,11 +251,11 @@ def compare(
     encoder: str,
     show: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Comparison:
-    """Decide about every document that the set has classified, with each of two classifiers of the same classes; see
-    `worker.history.decide`. `labels`: what people say that documents are, by their ids.
+    """Decide about every document that a set has classified, with each of two classifiers of its classes: `deciders`
+    are that set's. `labels`: what people say that documents are, by their ids.
     """
-    found = history.decide(database, Question(class_set, encoder, (a, b), thresholds, _disagreement), show)
-    told = tuple(replace(item, label=labels.get(item.document_id)) for item in found.told)
+    found = deciders.decide(Question(encoder, (a, b), thresholds, _disagreement), show)
+    told = tuple(item._replace(label=labels.get(item.document_id)) for item in found.told)
     return Comparison(found.silent, told, found.without_features)
 
 

@@ -26,6 +26,7 @@ from core.settings import Database, Thresholds
 from db import queries
 from db.session import transaction
 from worker import checkpoints, class_sets
+from worker.history import deciders
 
 PAPERS = ClassSet(name="papers", classes=tuple(DocumentClass(name=name) for name in CLASSES))
 
@@ -237,8 +238,9 @@ def test_a_comparison_finds_what_two_checkpoints_decide_differently(
     a, b = (checkpoints.taught(untrained, [learned(seed)]) for seed in (1, 2))
     settings = Database(url=SecretStr(database.url.render_as_string(hide_password=False)))
     labels = {ids[0]: "letter", "f" * 64: "bill", **dict.fromkeys(ids[3:], "letter")}
-    found = checkpoints.compare(settings, "papers", a, b, labels, Thresholds(), ENCODER)
-    itself = checkpoints.compare(settings, "papers", a, a, labels, Thresholds(), ENCODER)
+    with deciders(settings, "papers") as those:
+        found = checkpoints.compare(those, a, b, labels, Thresholds(), ENCODER)
+        itself = checkpoints.compare(those, a, a, labels, Thresholds(), ENCODER)
     expected = {
         document_id: (one, other)
         for document_id, text in zip(ids, texts, strict=True)

@@ -17,6 +17,7 @@ from core.settings import PROJECT, Database, Thresholds
 from db import queries
 from db.session import make_engine, transaction
 from worker import class_sets
+from worker.history import deciders
 from worker.runtime import encoder_of
 
 LETTER = DocumentClass(
@@ -171,8 +172,9 @@ def replayed(database: Engine, encoder: str = "") -> class_sets.Replay:
     with transaction(database) as connection:
         draft = class_sets.find_draft(connection, "papers")
         classifier = Classifier(Descriptions.build(class_sets.read(connection, draft), backend.encode_texts))
-    url = SecretStr(database.url.render_as_string(hide_password=False))
-    return class_sets.replay(Database(url=url), draft, classifier, Thresholds(), encoder or encoder_of(backend))
+    settings = Database(url=SecretStr(database.url.render_as_string(hide_password=False)))
+    with deciders(settings, "papers") as those:
+        return class_sets.replay(those, draft, classifier, Thresholds(), encoder or encoder_of(backend))
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from core.settings import Database, Thresholds
 from db.queries import LatestClassification
 from db.session import transaction
 from worker import class_sets, history
-from worker.history import Question
+from worker.history import Outcome, Question
 from worker.runtime import encoder_of
 
 NAMES = ("invoice", "letter", "receipt")
@@ -41,6 +41,10 @@ def killed(_item: LatestClassification, _decisions: Sequence[Decision]) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     for other in multiprocessing.active_children():
         other.join(60)
+
+
+def unsaid(_item: LatestClassification, _decisions: Sequence[Decision]) -> None:
+    """Nothing is to be told of any."""
 
 
 def interrupted(_item: LatestClassification, _decisions: Sequence[Decision]) -> None:
@@ -76,7 +80,16 @@ def two_cores(small_parts: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def asked(told: Callable[[LatestClassification, Sequence[Decision]], Said | None]) -> Question[Said]:
     classifier = Classifier(Descriptions.build(PAPERS, Fake().encode_texts))
-    return Question("papers", encoder_of(Fake()), (classifier,), Thresholds(), told)
+    return Question(encoder_of(Fake()), (classifier,), Thresholds(), told)
+
+
+def decided(
+    settings: Database,
+    told: Callable[[LatestClassification, Sequence[Decision]], Said | None],
+    show: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Outcome[Said]:
+    with history.deciders(settings, "papers") as those:
+        return those.decide(asked(told), show)
 
 
 def test_parts_leave_nothing_out_and_have_as_much_each() -> None:
@@ -89,9 +102,7 @@ def test_parts_leave_nothing_out_and_have_as_much_each() -> None:
 @pytest.mark.usefixtures("small_parts")
 def test_a_small_history_is_decided_on_by_this_process_in_parts(settings: Database) -> None:
     shown = []
-    found = history.decide(
-        settings, asked(said), lambda *far: shown.append((*far, len(multiprocessing.active_children())))
-    )
+    found = decided(settings, said, lambda *far: shown.append((*far, len(multiprocessing.active_children()))))
     assert shown == [(done, 8, 0) for done in range(1, 9)]
     assert len(found.without_features) == 1
     assert found.silent + len(found.told) == len(TEXTS)
@@ -102,16 +113,14 @@ def test_two_processes_say_what_one_says_in_the_same_order(
     settings: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = []
-    found = history.decide(
-        settings, asked(said), lambda *far: shown.append((*far, multiprocessing.active_children()))
-    )
+    found = decided(settings, said, lambda *far: shown.append((*far, multiprocessing.active_children())))
     assert [total for _, total, _ in shown] == [8] * len(shown)
     assert [done for done, _, _ in shown] == sorted(done for done, _, _ in shown)
     assert shown[-1][0] == 8
     assert any(others for _, _, others in shown)
     assert multiprocessing.active_children() == []
     monkeypatch.undo()
-    assert history.decide(settings, asked(said)) == found
+    assert decided(settings, said) == found
     assert found.told
     assert found.silent
     assert list(found.told) == sorted(found.told)
@@ -120,12 +129,38 @@ def test_two_processes_say_what_one_says_in_the_same_order(
 @pytest.mark.usefixtures("two_cores")
 def test_a_process_that_dies_ends_it_all_with_what_to_do(settings: Database) -> None:
     with pytest.raises(TransientFailure, match=r"decider_lost.*try again, on fewer cores"):
-        history.decide(settings, asked(killed))
+        decided(settings, killed)
     assert multiprocessing.active_children() == []
 
 
 @pytest.mark.usefixtures("two_cores")
 def test_an_interrupt_ends_all_processes(settings: Database) -> None:
     with pytest.raises(KeyboardInterrupt):
-        history.decide(settings, asked(interrupted))
+        decided(settings, interrupted)
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_the_others_start_before_anything_is_asked_and_end_if_nothing_is(settings: Database) -> None:
+    with history.deciders(settings, "papers"):
+        assert multiprocessing.active_children()
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_the_others_do_not_heed_an_interrupt_even_while_they_start(settings: Database) -> None:
+    with history.deciders(settings, "papers") as those:
+        for other in multiprocessing.active_children():
+            assert other.pid
+            os.kill(other.pid, signal.SIGINT)
+        assert those.decide(asked(said)).told
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_the_same_processes_are_asked_one_thing_after_another(settings: Database) -> None:
+    with history.deciders(settings, "papers") as those:
+        before = multiprocessing.active_children()
+        first, second = those.decide(asked(said)), those.decide(asked(unsaid))
+        assert multiprocessing.active_children() == before
+    assert first.told
+    assert (second.told, second.silent) == ((), len(TEXTS))

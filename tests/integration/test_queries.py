@@ -678,8 +678,8 @@ def test_the_latest_classification_of_each_document_in_any_version_of_a_set_stre
             .values(created_at=func.now() - timedelta(hours=age))
         )
     assert list(queries.latest_classifications(connection, "intake")) == [
-        queries.LatestClassification(A, "2", 2, "bill", 0.6, [1, 2], "file:///a"),
-        queries.LatestClassification(B, "6", 1, "letter", 0.6, [2], None),
+        queries.LatestClassification(A, "2", 2, "bill", 0.6, (1, 2), "file:///a"),
+        queries.LatestClassification(B, "6", 1, "letter", 0.6, (2,), None),
     ]
     assert [row.sha256 for row in queries.latest_classifications(connection, "other")] == [A, C]
     assert list(queries.latest_classifications(connection, "unknown")) == []

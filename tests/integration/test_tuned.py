@@ -13,6 +13,7 @@ from core.errors import RejectedInput
 from core.settings import Model, Thresholds, Training
 from db.session import transaction
 from worker import checkpoints, class_sets, features
+from worker.history import deciders
 
 DESKS = {"freight": "parcel crate lorry pallet", "ward": "nurse doctor clinic patient"}
 RUN = {"unfreeze_last_blocks": 1, "epochs": 2, "min_new_labels": 4}
@@ -79,11 +80,13 @@ def test_what_blocks_learned_serves_and_is_made_of_a_page_once(real: Serving) ->
     settings, encoder, taught = real.runtime.settings.database, real.runtime.encoder, judging.classifier
 
     def replayed() -> class_sets.Replay:
-        return class_sets.replay(settings, version, taught, Thresholds(), encoder)
+        with deciders(settings, "desks") as those:
+            return class_sets.replay(those, version, taught, Thresholds(), encoder)
 
     def compared() -> checkpoints.Comparison:
         untrained = taught.with_learned(())
-        return checkpoints.compare(settings, "desks", taught, untrained, {}, Thresholds(), encoder)
+        with deciders(settings, "desks") as those:
+            return checkpoints.compare(those, taught, untrained, {}, Thresholds(), encoder)
 
     assert replayed().unchanged == 2
     found = compared()

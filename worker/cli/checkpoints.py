@@ -207,6 +207,7 @@ def compare(
     from db.session import transaction
     from worker import checkpoints, class_sets
     from worker.cli.model import classifier_of, loaded
+    from worker.history import deciders
     from worker.runtime import encoder_of
 
     with opened(context) as (settings, engine):
@@ -215,18 +216,20 @@ def compare(
             version = class_sets.find(connection, class_set)
             content = class_sets.read(connection, version)
             labels = {item.sha256: item.label for item in queries.latest_labels(connection, class_set)}
-        backend = loaded(settings)
-        _refuse_other_encoders([*one.checkpoints, *other.checkpoints], encoder_of(backend))
-        untrained = classifier_of(content, engine, backend)
-        left, right = (
-            checkpoints.taught(untrained, [checkpoints.load(settings.checkpoints, item) for item in side.checkpoints])
-            for side in (one, other)
-        )
-        thresholds = settings.deciding.thresholds_of(class_set)
-        with progress("Deciding about stored documents") as show:
-            found = checkpoints.compare(
-                settings.database, class_set, left, right, labels, thresholds, encoder_of(backend), show
+        with deciders(settings.database, class_set) as those:
+            backend = loaded(settings)
+            encoder = encoder_of(backend)
+            _refuse_other_encoders([*one.checkpoints, *other.checkpoints], encoder)
+            untrained = classifier_of(content, engine, backend)
+            left, right = (
+                checkpoints.taught(
+                    untrained, [checkpoints.load(settings.checkpoints, item) for item in side.checkpoints]
+                )
+                for side in (one, other)
             )
+            thresholds = settings.deciding.thresholds_of(class_set)
+            with progress("Deciding about stored documents") as show:
+                found = checkpoints.compare(those, left, right, labels, thresholds, encoder, show)
     if as_json:
         print_json(
             {
@@ -236,7 +239,7 @@ def compare(
                 "b": _side_as_json(other, one),
                 "documents": found.documents,
                 "same": found.same,
-                "disagreements": [asdict(item) for item in found.disagreements],
+                "disagreements": [item._asdict() for item in found.disagreements],
                 "without_features": list(found.without_features),
             }
         )

@@ -198,11 +198,14 @@ def replay(context: typer.Context, name: Name, version: Number = None, as_json: 
     Needs their stored features alone: nothing is fetched, read or encoded again.
     """
     from db.session import transaction
-    from worker import checkpoints, class_sets
-    from worker.cli.model import classifier_of, loaded
-    from worker.runtime import encoder_of
+    from worker.history import deciders
 
-    with opened(context) as (settings, engine):
+    with opened(context) as (settings, engine), deciders(settings.database, name) as those:
+        # While they start: all that they do without.
+        from worker import checkpoints, class_sets
+        from worker.cli.model import classifier_of, loaded
+        from worker.runtime import encoder_of
+
         with transaction(engine) as connection:
             draft = (
                 class_sets.find_draft(connection, name)
@@ -217,7 +220,7 @@ def replay(context: typer.Context, name: Name, version: Number = None, as_json: 
             learned = checkpoints.load_serving(connection, settings.checkpoints, name, encoder)
         classifier = checkpoints.taught(untrained, learned)
         with progress("Deciding about stored documents") as show:
-            found = class_sets.replay(settings.database, draft, classifier, thresholds, encoder, show)
+            found = class_sets.replay(those, draft, classifier, thresholds, encoder, show)
     if as_json:
         print_json(
             {
@@ -225,7 +228,7 @@ def replay(context: typer.Context, name: Name, version: Number = None, as_json: 
                 "version": draft.number,
                 "documents": found.documents,
                 "unchanged": found.unchanged,
-                "moved": [asdict(move) for move in found.moved],
+                "moved": [move._asdict() for move in found.moved],
                 "without_features": list(found.without_features),
             }
         )
