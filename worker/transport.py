@@ -26,7 +26,7 @@ _SORTED_AT_A_TIME: Final = 100
 _SHORTEST: Final = 0.001
 """Seconds between the first two looks at empty queues."""
 _ASCENT: Final = 4
-"""Every so many times that a node takes messages, it looks for some of a lower priority first: so none starves."""
+"""One message of so many is looked for at a lower priority first: so none starves."""
 _TOGETHER: Final = 8
 """Messages that a node takes with one look, at most, where it has room for them."""
 
@@ -94,7 +94,9 @@ class Channel(transport.Channel):
     from_transport_options: Any = (*transport.Channel.from_transport_options, "idle", "groups_acks")
     is_reading = False
     """Whether the message at hand is what the script took."""
-    _taken = 0
+    _ascents = 0
+    _since_ascent = 0
+    """Messages that were taken by looks at the most urgent first."""
     _found_none = False
     _pause = 0.0
     """Seconds before the last look; none once a task has ended."""
@@ -165,7 +167,8 @@ class Channel(transport.Channel):
         """Messages that may be taken at once: one where nobody but their taker would hear of the others."""
         if self.connection.loop is None:
             return 1
-        return min(_TOGETHER, self.qos.can_consume_max_estimate() or _TOGETHER)
+        most = round(self._since_ascent / (_ASCENT - 1)) if self._ascends else _TOGETHER
+        return min(most, self.qos.can_consume_max_estimate() or most)
 
     def _look(self, lists: Iterable[str]) -> tuple[int, bytes]:
         """Each message costs one: it is put into Redis' words once and not by redis-py each time."""
@@ -174,13 +177,16 @@ class Channel(transport.Channel):
         words = ["EVAL", _TAKE, str(len(keys)), *keys, self.sep, str(_SORTED_AT_A_TIME), *notes]
         return len(words), _packed(word.encode() for word in words)
 
+    @property
+    def _ascends(self) -> bool:
+        return self._since_ascent >= _ASCENT - 1 and len(self.priority_steps) > 1
+
     def _priorities(self) -> list[int]:
-        """In which order to look: the most urgent first, but for one time in four."""
-        (_, *lower), (turn, place) = self.priority_steps, divmod(self._taken, _ASCENT)
-        if place < _ASCENT - 1 or not lower:
-            return list(self.priority_steps)
-        first = lower[turn % len(lower)]
-        return [first, *(step for step in self.priority_steps if step != first)]
+        """In which order to look: the most urgent first, but for one message in four."""
+        steps = list(self.priority_steps)
+        if self._ascends:
+            steps.insert(0, steps.pop(1 + self._ascents % (len(steps) - 1)))
+        return steps
 
     def _brpop_read(self, **options: Any) -> Any:
         waited, self._found_none = self._found_none, False
@@ -196,7 +202,10 @@ class Channel(transport.Channel):
         if not found:
             self._found_none = self.connection.loop is None and not waited
             raise Empty
-        self._taken += 1
+        if self._ascends:
+            self._ascents, self._since_ascent = self._ascents + 1, 0
+        else:
+            self._since_ascent += len(found) // 2
         self._give_out(found)
         if not self.qos.can_consume():
             # Its places are all taken: the next look may be long in coming.

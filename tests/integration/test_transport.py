@@ -407,6 +407,18 @@ def test_a_node_takes_several_messages_with_one_look_the_most_urgent_first(
         assert store.info("commandstats")["cmdstat_eval"]["calls"] == 2
 
 
+def test_a_fourth_is_of_lower_priorities_however_many_come_with_one_look(connect: Connect, hub: Hub) -> None:
+    sender, connection, bodies = connect(), connect(), list[str]()
+    for name, priority in (("urgent", 0), ("normal", 3), ("bulk", 9)):
+        send(sender, *[name] * 40, priority=priority)
+    with connection.Consumer(QUEUE, callbacks=[lambda body, _: bodies.append(body)]):
+        connection.register_with_event_loop(hub)
+        while len(bodies) < 44:
+            hub.run_once()
+    # Of eleven, eight and three; the lower steps take turns, and the one between them has nothing.
+    assert Counter(bodies[:44]) == {"urgent": 35, "normal": 6, "bulk": 3}
+
+
 def test_a_node_takes_no_more_than_it_has_room_for(
     connect: Connect, store: "redis.Redis", prefix: str, hub: Hub
 ) -> None:
