@@ -168,7 +168,9 @@ class Channel(transport.Channel):
         if self.connection.loop is None:
             return 1
         most = round(self._since_ascent / (_ASCENT - 1)) if self._ascends else _TOGETHER
-        return min(most, self.qos.can_consume_max_estimate() or most)
+        places = self.qos.can_consume_max_estimate()
+        # Where there are none, kombu has not come here.
+        return most if places is None else max(1, min(most, places))
 
     def _look(self, lists: Iterable[str]) -> tuple[int, bytes]:
         """Each message costs one: it is put into Redis' words once and not by redis-py each time."""
