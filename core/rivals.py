@@ -61,7 +61,7 @@ def _texts(documents: Sequence[KnownDocument]) -> list[str]:
     return [document.text for document in documents]
 
 
-def _vectors(documents: Sequence[KnownDocument]) -> NDArray[np.float32]:
-    """A document's pages are joined as for training."""
+def _vectors(documents: Sequence[KnownDocument]) -> NDArray[np.float64]:
+    """A document's pages are joined as for training; as precise as scikit-learn's own counts are."""
     sketches = [sketch_of(document.features) for document in documents]
-    return np.stack([sketch.weights @ sketch.tokens for sketch in sketches])
+    return np.stack([sketch.weights @ sketch.tokens for sketch in sketches]).astype(np.float64)
