@@ -124,17 +124,18 @@ FILL = """
 INSERT INTO class_sets (name) VALUES ('intake');
 INSERT INTO class_versions (class_set, number, digest) VALUES ('intake', 1, 'd');
 INSERT INTO documents (sha256, media_type, page_count, size)
-SELECT lpad(to_hex(n), 64, '0'), 'application/pdf', 1, 1 FROM generate_series(1, 5000) AS n;
+SELECT lpad(to_hex(n), 64, '0'), 'application/pdf', 1, 1 FROM generate_series(1, 20000) AS n;
 INSERT INTO jobs (task_id, task, state, request, external_id, received_at, finished_at)
 SELECT 'task-' || n, 'docintake.classify', 'succeeded', '{}', 'case-' || n, now() - n * interval '1 min', now()
-FROM generate_series(1, 5000) AS n;
+FROM generate_series(1, 20000) AS n;
 INSERT INTO classifications
 (task_id, sha256, class_version_id, confidence, status, reasons, result, external_id, created_at)
 SELECT 'task-' || n, lpad(to_hex(n), 64, '0'), (SELECT id FROM class_versions), 0.5,
-CASE WHEN n % 10 = 0 THEN 'needs_review' ELSE 'classified' END, '{}', '{}', 'case-' || n, now() - n * interval '1 min'
-FROM generate_series(1, 5000) AS n;
+CASE WHEN n % 50 = 10 THEN 'needs_review' ELSE 'classified' END, '{}', '{}', 'case-' || n,
+now() - n * interval '1 min'
+FROM generate_series(1, 20000) AS n;
 INSERT INTO corrections (sha256, class_set, label, correction_task_id, by)
-SELECT lpad(to_hex(n), 64, '0'), 'intake', 'a', 'correction-' || n, 'ann' FROM generate_series(1, 5000) AS n
+SELECT lpad(to_hex(n), 64, '0'), 'intake', 'a', 'correction-' || n, 'ann' FROM generate_series(1, 20000) AS n
 WHERE n % 20 = 0;
 ANALYZE;
 """
