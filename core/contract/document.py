@@ -20,14 +20,20 @@ _DEEPEST_DATA = 32
 def _fault(value: Any, deepest: int) -> str | None:
     """Neither JSON as PostgreSQL keeps it nor UTF-8 has a place for NUL characters and halves of surrogate pairs."""
     if isinstance(value, str):
-        is_storable = "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
-        return None if is_storable else "a NUL character or half of a surrogate pair"
+        return None if _is_storable(value) else "a NUL character or half of a surrogate pair"
     if not isinstance(value, dict | list | tuple):
         return None
     if deepest == 0:
         return "too many levels of lists and objects"
     parts = (*value, *value.values()) if isinstance(value, dict) else value
     return next((fault for part in parts if (fault := _fault(part, deepest - 1))), None)
+
+
+def _is_storable(value: str) -> bool:
+    try:
+        return b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def _check_data(value: dict[str, Any]) -> dict[str, Any]:
@@ -55,7 +61,8 @@ class Wire(BaseModel):
     @classmethod
     def _storable(cls, value: Any) -> Any:
         if isinstance(value, dict):
-            faults = {name: fault for name in cls.model_fields if (fault := _fault(value.get(name), DEEPEST))}
+            known = [name for name in value if name in cls.model_fields]
+            faults = {name: fault for name in known if (fault := _fault(value[name], DEEPEST))}
             if faults:
                 raise ValueError("; ".join(f"{name} holds {fault}" for name, fault in faults.items()))
         return value
