@@ -155,8 +155,10 @@ def _read_under(folder: Path, path: Path, size: int, uri: str) -> bytes:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode) or found.st_dev in _devices_of_the_kernel():
             raise RejectedInput("not_a_file", f"{_shown(uri)} is no regular file")
-        with os.fdopen(os.dup(handle), "rb") as file:
-            return file.read(size)
+        content = b""
+        while len(content) < size and (chunk := os.read(handle, min(size - len(content), found.st_size + 1))):
+            content += chunk
+        return content
     finally:
         os.close(handle)
 

@@ -52,7 +52,8 @@ from db import models
 from db.copy import copied
 from db.models import CheckpointState, EndState, JobState, OpenState, RunEnd, RunState, Source, VersionState
 
-_OPEN: Final = get_args(OpenState)
+_IS_OPEN: Final = or_(*(models.Job.state == state for state in get_args(OpenState)))
+"""Not `in_`, whose list is written into the statement anew each time that it is executed."""
 _CHUNK: Final = 200
 """Rows that come at a time where a function streams."""
 _RESULTS: Final[tuple[Any, ...]] = (models.Classification, models.Inquiry)
@@ -338,7 +339,7 @@ _START: Final = (
             "node": insert_or(models.Job).excluded.node,
             "started_at": func.now(),
         },
-        where=models.Job.state.in_(_OPEN) & (models.Job.task == insert_or(models.Job).excluded.task),
+        where=_IS_OPEN & (models.Job.task == insert_or(models.Job).excluded.task),
     )
     # Who is told of the start does not wait for the disk: if the server itself dies in that moment, the row is gone,
     # and the job is begun anew.
@@ -391,7 +392,7 @@ def postpone_job(connection: Connection, *, task_id: str, error_code: str, error
     """Note the transient failure that ended a start; the job is open again. A job that has ended stays as it is."""
     connection.execute(
         update(models.Job)
-        .where(models.Job.task_id == task_id, models.Job.state.in_(_OPEN))
+        .where(models.Job.task_id == task_id, _IS_OPEN)
         .values(
             state="received",
             retries=models.Job.retries + 1,
@@ -402,9 +403,7 @@ def postpone_job(connection: Connection, *, task_id: str, error_code: str, error
 
 
 _FINISH: Final = (
-    update(models.Job)
-    .where(models.Job.task_id == bindparam("id"), models.Job.state.in_(_OPEN))
-    .values(finished_at=func.now())
+    update(models.Job).where(models.Job.task_id == bindparam("id"), _IS_OPEN).values(finished_at=func.now())
 )
 
 
@@ -491,7 +490,7 @@ def interrupted_jobs(connection: Connection, task: str, silent_for: float) -> li
         .outerjoin(models.TrainingRun, models.TrainingRun.task_id == models.Job.task_id)
         .where(
             models.Job.task == task,
-            models.Job.state.in_(_OPEN),
+            _IS_OPEN,
             sign < func.now() - timedelta(seconds=silent_for),
         )
         .order_by(sign, models.Job.task_id)
@@ -1201,7 +1200,7 @@ def end_orphaned_runs(connection: Connection, class_set: str) -> int:
             models.TrainingRun.class_set == class_set,
             models.TrainingRun.state == "running",
             models.TrainingRun.task_id == models.Job.task_id,
-            models.Job.state.not_in(_OPEN),
+            ~_IS_OPEN,
         )
         .values(state="failed", finished_at=func.now())
     )
@@ -1817,7 +1816,7 @@ def count_unfinished(connection: Connection) -> dict[JobState, int]:
     job = models.Job
     rows = connection.execute(
         select(job.state, func.count())
-        .where(job.state.in_(_OPEN), job.state != "succeeded")
+        .where(_IS_OPEN, job.state != "succeeded")
         .group_by(job.state)
         .order_by(job.state)
     )

@@ -168,11 +168,14 @@ def _sqlstate(error: DBAPIError) -> str | None:
     return state
 
 
+_JSON: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 # An escaped NUL: its backslash is not itself escaped.
 _NUL: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 def _to_json(value: Any) -> str:
     # A damaged text layer yields NULs and lone surrogates, which PostgreSQL keeps in no text.
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return _NUL.sub(r"\1\\ufffd", text).encode("utf-8", "replace").decode()
+    text = _JSON.encode(value)
+    if r"\u0000" in text:
+        text = _NUL.sub(r"\1\\ufffd", text)
+    return text.encode("utf-8", "replace").decode()
