@@ -310,11 +310,27 @@ def _sent_at(message: bytes | None) -> float | None:
     return None
 
 
+class _Loop:
+    """A node's, which is told of each line once: kombu tells it of all of them before each look, in system calls that
+    fail.
+    """
+
+    def __init__(self, loop: Any) -> None:
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    def add_reader(self, line: int, callback: Any, *args: Any) -> None:
+        if line not in self._loop.readers:
+            self._loop.add_reader(line, callback, *args)
+
+
 class Transport(redis.Transport):
     Channel = Channel
     loop: Any = None
     """A node's, which wakes it by its own clock; whoever else receives messages has none."""
 
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
-        super().register_with_event_loop(connection, loop)  # type: ignore[no-untyped-call] # kombu has no types
+        super().register_with_event_loop(connection, _Loop(loop))  # type: ignore[no-untyped-call] # kombu has no types
         self.loop = loop
