@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import accumulate, combinations
 from statistics import fmean
 from typing import Final, Literal, NamedTuple, Protocol, Self
 
@@ -127,7 +127,7 @@ class Classifier:
         in_order = [sorted(pages, key=lambda page: page[0]) for pages in documents]
         shown = [[features for _, features in pages if features is not None] for pages in in_order]
         pages = [page for document in shown for page in document]
-        firsts = np.cumsum([0, *map(len, shown)]).tolist()
+        firsts = [*accumulate(map(len, shown), initial=0)]
         several = [index for index, document in enumerate(shown) if len(document) > 1]
         views = _Views([], [], [])
         if pages:
@@ -239,13 +239,14 @@ class _Views:
             order = np.argsort(-chances, axis=1, kind="stable")[:, :top]
         else:
             order = _likeliest(chances, top)
-        return cls(order.tolist(), np.take_along_axis(chances, order, axis=1).tolist(), in_set.tolist())
+        return cls(order.tolist(), chances[np.arange(len(order))[:, None], order].tolist(), in_set.tolist())
 
 
 def _likeliest(chances: Scores, top: int) -> NDArray[np.int64]:
     """The first `top` columns of what a stable sort gives: only what is as likely as the last of them is sorted."""
     least = np.partition(chances, -top, axis=1)[:, -top]
-    rows, columns = np.nonzero(chances >= least[:, None])
+    # As np.nonzero of both dimensions, in a fifth of its time.
+    rows, columns = np.divmod(np.flatnonzero(chances >= least[:, None]), chances.shape[1])
     by_chance = np.lexsort((-chances[rows, columns], rows))
     firsts = np.searchsorted(rows, np.arange(len(chances)))
     order: NDArray[np.int64] = columns[by_chance[firsts[:, None] + np.arange(top)]]

@@ -8,6 +8,7 @@ it resembles. Genres that no class resembles compete as "none of these".
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
+from itertools import accumulate
 from math import log
 from typing import Final, Self
 
@@ -38,7 +39,7 @@ RIVALRY: Final = 2.0
 FLOOR: Final = 10.0
 """Score of "nothing known", which competes with classes and genres."""
 NEAREST: Final = 8
-"""Genres that are looked at first, where there are very many classes."""
+"""Genres of a class that are looked at first, where there are very many classes."""
 END: Final = 18
 """Bits of a key that tell most of what is on a page from what is none: a quarter of a megabyte, 2 % of it set."""
 TEMPERATURE: Final = 1.1
@@ -105,17 +106,18 @@ class Descriptions:
     def scores(self, pages: Sequence[Features]) -> Scores:
         # As np.stack, in a fifth of its time.
         cosines = np.concatenate([page.vector for page in pages]).reshape(len(pages), -1) @ self.vectors.T
-        lengths = np.clip([page.words for page in pages], SHORT, LONG) / 100
+        lengths = np.array([page.words for page in pages]).clip(SHORT, LONG) / 100
         scores = self.terms.weigh(pages)
         # In place: of many pages, each array is more than a cache holds.
         scores /= np.sqrt(lengths)[:, None]
-        scores += COSINE * cosines
+        cosines *= COSINE
+        scores += cosines
         return scores
 
     def logits(self, scores: Scores) -> tuple[Scores, Scores]:
         genres_ = len(self.unclaimed)
-        looks, meanings, own = np.split(scores, [genres_, 2 * genres_], axis=1)
-        classes = (own + np.maximum(own + self.original, self.claims.borrowed(looks))) / TEMPERATURE
+        looks, meanings, own = scores[:, :genres_], scores[:, genres_ : 2 * genres_], scores[:, 2 * genres_ :]
+        classes = (own + self.claims.best(own + self.original, looks)) / TEMPERATURE
         others = log_sum_exp((meanings + looks + self.unclaimed) / TEMPERATURE)
         return classes, np.logaddexp(others, FLOOR / TEMPERATURE)
 
@@ -126,14 +128,14 @@ class _Claims:
 
     by_class: Vectors
     """(C, G)"""
-    by_genre: Vectors
-    """(G, C): the same."""
     nearest: NDArray[np.int64]
     """(NEAREST, C): the genres of which a class has most."""
     greatest: Vectors
     """(NEAREST, C): what it has of these."""
+    most: Vectors
+    """(C,): the most that it has of any."""
     beyond: Vectors
-    """(C,): the most that it has of any other."""
+    """(C,): the most that it has of any but the nearest."""
 
     @classmethod
     def of(cls, claims: Vectors) -> Self:
@@ -141,11 +143,24 @@ class _Claims:
         ordered = np.take_along_axis(claims, order, axis=1)
         return cls(
             by_class=claims,
-            by_genre=np.ascontiguousarray(claims.T),
             nearest=np.ascontiguousarray(order[:, :NEAREST].T),
             greatest=np.ascontiguousarray(ordered[:, :NEAREST].T),
+            most=claims.max(axis=1),
             beyond=ordered[:, NEAREST],
         )
+
+    @property
+    def by_genre(self) -> Vectors:
+        """(G, C): the same as by class."""
+        return self.by_class.T
+
+    def best(self, own: Scores, looks: Scores) -> Scores:
+        """(D, C) scores of classes by their own words, (D, G) of genres → (D, C): the better of its own and of what a
+        class borrows.
+        """
+        if len(self.by_class) <= max(len(looks), len(self.by_genre)):
+            return np.maximum(own, self.borrowed(looks))
+        return np.stack([self._of_many(*page) for page in zip(own, looks.astype(np.float32), strict=True)])
 
     def borrowed(self, looks: Scores) -> Vectors:
         """(D, G) scores of genres → (D, C): the best of them for each class, counting what it has of each."""
@@ -154,26 +169,20 @@ class _Claims:
         # genres would be more than a cache holds.
         if len(self.by_class) <= len(rows):
             return np.stack([(rows + own).max(axis=1) for own in self.by_class], axis=1)
-        borrow = self._of_few if len(self.by_class) <= len(self.by_genre) else self._of_many
-        return np.stack([borrow(row) for row in rows])
+        return np.stack([(self.by_class + row).max(axis=1) for row in rows])
 
-    def _of_few(self, looks: Vectors) -> Vectors:
-        best: Vectors = (self.by_class + looks).max(axis=1)
-        return best
+    def _of_many(self, own: Scores, looks: Vectors) -> Scores:
+        """(C,): the same of one document.
 
-    def _of_many(self, looks: Vectors) -> Vectors:
-        """The best of the genres that are nearest to a class, and of those that the page looks most like. Another one
-        is looked for only where it could be better: hardly ever.
+        Most classes have more of their own than they could borrow at most, and most others find as much among their
+        nearest genres as they could borrow of any other.
         """
-        order = np.argpartition(looks, -NEAREST - 1)
-        likest, least = order[-NEAREST:], looks[order[-NEAREST - 1]]
-        best: Vectors = np.maximum(
-            (self.greatest + looks[self.nearest]).max(axis=0),
-            (self.by_genre[likest] + looks[likest, None]).max(axis=0),
-        )
-        (unsure,) = np.nonzero(best < self.beyond + least)
-        if len(unsure):
-            best[unsure] = (self.by_class[unsure] + looks).max(axis=1)
+        best, likest = own.copy(), looks.max()
+        (hopeful,) = np.nonzero(self.most + likest > own)
+        nearest = self.greatest.take(hopeful, axis=1) + looks[self.nearest.take(hopeful, axis=1)]
+        best[hopeful] = np.maximum(own[hopeful], nearest.max(axis=0))
+        unsure = hopeful[self.beyond[hopeful] + likest > best[hopeful]]
+        best[unsure] = np.maximum(best[unsure], (self.by_class[unsure] + looks).max(axis=1))
         return best
 
 
@@ -237,20 +246,27 @@ class _Terms:
 
     def weigh(self, pages: Sequence[Features]) -> Scores:
         """(P, columns): what the terms on each page count, prominent ones more."""
+        # By methods of arrays where there are any: of one page's few terms, it is the calls that take the time.
         keys = np.concatenate([page.keys for page in pages])
-        likely = np.flatnonzero(self.ends[_end_of(keys)])
-        places = np.minimum(np.searchsorted(self.keys, keys[likely]), len(self.keys) - 1)
-        is_known = self.keys[places] == keys[likely]
+        (likely,) = self.ends[_end_of(keys)].nonzero()
+        asked = keys[likely]
+        places = self.keys.searchsorted(asked)
+        # Of a key beyond the last one, the last: another one.
+        is_known = self.keys.take(places, mode="clip") == asked
         known, places = likely[is_known], places[is_known]
-        row = np.searchsorted(np.cumsum([len(page.keys) for page in pages]), known, side="right")
+        row = np.array([*accumulate(len(page.keys) for page in pages)]).searchsorted(known, side="right")
         prominence = np.concatenate([page.prominence for page in pages])[known]
         emphasis = 1 + PROMINENCE / 255 * prominence.astype(np.float32)
         starts = self.starts[places]
         counts = self.starts[places + 1] - starts
+        ends = counts.cumsum()
         # Of each term, its run of entries, one run after the other.
-        entries = np.repeat(starts - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
-        cells = np.repeat(row * self.width, counts) + self.columns[entries]
-        weights = np.repeat(emphasis, counts) * self.weights[entries]
+        entries = (starts - ends + counts).repeat(counts)
+        entries += np.arange(len(entries))
+        cells = (row * self.width).repeat(counts)
+        cells += self.columns[entries]
+        weights = emphasis.repeat(counts)
+        weights *= self.weights[entries]
         counted = np.bincount(cells, weights, len(pages) * self.width).astype(np.float64, copy=False)
         return counted.reshape(len(pages), self.width)
 
