@@ -149,16 +149,11 @@ class _Claims:
             beyond=ordered[:, NEAREST],
         )
 
-    @property
-    def by_genre(self) -> Vectors:
-        """(G, C): the same as by class."""
-        return self.by_class.T
-
     def best(self, own: Scores, looks: Scores) -> Scores:
         """(D, C) scores of classes by their own words, (D, G) of genres → (D, C): the better of its own and of what a
         class borrows.
         """
-        if len(self.by_class) <= max(len(looks), len(self.by_genre)):
+        if len(self.by_class) <= max(looks.shape):
             return np.maximum(own, self.borrowed(looks))
         return np.stack([self._of_many(*page) for page in zip(own, looks.astype(np.float32), strict=True)])
 
