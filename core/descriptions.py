@@ -39,7 +39,7 @@ RIVALRY: Final = 2.0
 FLOOR: Final = 10.0
 """Score of "nothing known", which competes with classes and genres."""
 NEAREST: Final = 8
-"""Genres of a class that are looked at first, where there are very many classes."""
+"""Genres that are looked at first, where there are very many classes."""
 END: Final = 18
 """Bits of a key that tell most of what is on a page from what is none: a quarter of a megabyte, 2 % of it set."""
 TEMPERATURE: Final = 1.1
@@ -117,7 +117,7 @@ class Descriptions:
     def logits(self, scores: Scores) -> tuple[Scores, Scores]:
         genres_ = len(self.unclaimed)
         looks, meanings, own = scores[:, :genres_], scores[:, genres_ : 2 * genres_], scores[:, 2 * genres_ :]
-        classes = (own + self.claims.best(own + self.original, looks)) / TEMPERATURE
+        classes = (own + np.maximum(own + self.original, self.claims.borrowed(looks))) / TEMPERATURE
         others = log_sum_exp((meanings + looks + self.unclaimed) / TEMPERATURE)
         return classes, np.logaddexp(others, FLOOR / TEMPERATURE)
 
@@ -128,14 +128,14 @@ class _Claims:
 
     by_class: Vectors
     """(C, G)"""
+    by_genre: Vectors
+    """(G, C): the same."""
     nearest: NDArray[np.int64]
     """(NEAREST, C): the genres of which a class has most."""
     greatest: Vectors
     """(NEAREST, C): what it has of these."""
-    most: Vectors
-    """(C,): the most that it has of any."""
     beyond: Vectors
-    """(C,): the most that it has of any but the nearest."""
+    """(C,): the most that it has of any other."""
 
     @classmethod
     def of(cls, claims: Vectors) -> Self:
@@ -143,19 +143,11 @@ class _Claims:
         ordered = np.take_along_axis(claims, order, axis=1)
         return cls(
             by_class=claims,
+            by_genre=np.ascontiguousarray(claims.T),
             nearest=np.ascontiguousarray(order[:, :NEAREST].T),
             greatest=np.ascontiguousarray(ordered[:, :NEAREST].T),
-            most=claims.max(axis=1),
             beyond=ordered[:, NEAREST],
         )
-
-    def best(self, own: Scores, looks: Scores) -> Scores:
-        """(D, C) scores of classes by their own words, (D, G) of genres → (D, C): the better of its own and of what a
-        class borrows.
-        """
-        if len(self.by_class) <= max(looks.shape):
-            return np.maximum(own, self.borrowed(looks))
-        return np.stack([self._of_many(*page) for page in zip(own, looks.astype(np.float32), strict=True)])
 
     def borrowed(self, looks: Scores) -> Vectors:
         """(D, G) scores of genres → (D, C): the best of them for each class, counting what it has of each."""
@@ -164,20 +156,26 @@ class _Claims:
         # genres would be more than a cache holds.
         if len(self.by_class) <= len(rows):
             return np.stack([(rows + own).max(axis=1) for own in self.by_class], axis=1)
-        return np.stack([(self.by_class + row).max(axis=1) for row in rows])
+        borrow = self._of_few if len(self.by_class) <= len(self.by_genre) else self._of_many
+        return np.stack([borrow(row) for row in rows])
 
-    def _of_many(self, own: Scores, looks: Vectors) -> Scores:
-        """(C,): the same of one document.
+    def _of_few(self, looks: Vectors) -> Vectors:
+        best: Vectors = (self.by_class + looks).max(axis=1)
+        return best
 
-        Most classes have more of their own than they could borrow at most, and most others find as much among their
-        nearest genres as they could borrow of any other.
+    def _of_many(self, looks: Vectors) -> Vectors:
+        """The best of the genres that are nearest to a class, and of those that the page looks most like. Another one
+        is looked for only where it could be better: hardly ever.
         """
-        best, likest = own.copy(), looks.max()
-        (hopeful,) = np.nonzero(self.most + likest > own)
-        nearest = self.greatest.take(hopeful, axis=1) + looks[self.nearest.take(hopeful, axis=1)]
-        best[hopeful] = np.maximum(own[hopeful], nearest.max(axis=0))
-        unsure = hopeful[self.beyond[hopeful] + likest > best[hopeful]]
-        best[unsure] = np.maximum(best[unsure], (self.by_class[unsure] + looks).max(axis=1))
+        order = np.argpartition(looks, -NEAREST - 1)
+        likest, least = order[-NEAREST:], looks[order[-NEAREST - 1]]
+        best: Vectors = np.maximum(
+            (self.greatest + looks[self.nearest]).max(axis=0),
+            (self.by_genre[likest] + looks[likest, None]).max(axis=0),
+        )
+        (unsure,) = np.nonzero(best < self.beyond + least)
+        if len(unsure):
+            best[unsure] = (self.by_class[unsure] + looks).max(axis=1)
         return best
 
 
