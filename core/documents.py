@@ -24,6 +24,8 @@ _SCHEMED: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:[/\\]", re.IGNORECASE)
 _LOGIN: Final = re.compile(r"(?:^|(?<=[/\\]{2}))[^/?#\\]*@")
 _SIGNED: Final = re.compile(r"[?#].*", re.DOTALL)
 _CHUNK: Final = 1024 * 1024
+_AT_LEAST: Final = 64 * 1024
+"""Bytes that a file is asked for with one call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +157,9 @@ def _read_under(folder: Path, path: Path, size: int, uri: str) -> bytes:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode) or found.st_dev in _devices_of_the_kernel():
             raise RejectedInput("not_a_file", f"{_shown(uri)} is no regular file")
-        content = b""
-        while len(content) < size and (chunk := os.read(handle, min(size - len(content), found.st_size + 1))):
+        # Some file systems know no sizes beforehand.
+        content, at_once = b"", max(found.st_size + 1, _AT_LEAST)
+        while len(content) < size and (chunk := os.read(handle, min(size - len(content), at_once))):
             content += chunk
         return content
     finally:

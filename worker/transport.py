@@ -322,7 +322,7 @@ class _Loop:
         return getattr(self._loop, name)
 
     def add_reader(self, line: int, callback: Any, *args: Any) -> None:
-        if line not in self._loop.readers:
+        if self._loop.readers.get(line) != (callback, args):
             self._loop.add_reader(line, callback, *args)
 
 
