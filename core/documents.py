@@ -25,7 +25,7 @@ _LOGIN: Final = re.compile(r"(?:^|(?<=[/\\]{2}))[^/?#\\]*@")
 _SIGNED: Final = re.compile(r"[?#].*", re.DOTALL)
 _CHUNK: Final = 1024 * 1024
 _AT_LEAST: Final = 64 * 1024
-"""Bytes that a file is asked for with one call."""
+"""Bytes that a file is asked for with one call, if it is not larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +158,7 @@ def _read_under(folder: Path, path: Path, size: int, uri: str) -> bytes:
         if not stat.S_ISREG(found.st_mode) or found.st_dev in _devices_of_the_kernel():
             raise RejectedInput("not_a_file", f"{_shown(uri)} is no regular file")
         # Some file systems know no sizes beforehand.
-        content, at_once = b"", max(found.st_size + 1, _AT_LEAST)
-        while len(content) < size and (chunk := os.read(handle, min(size - len(content), at_once))):
-            content += chunk
-        return content
+        return _up_to(size, max(found.st_size + 1, _AT_LEAST), partial(os.read, handle))
     finally:
         os.close(handle)
 
@@ -227,10 +224,14 @@ def _read_remote(uri: str, scheme: str, size: int, limits: settings.Documents) -
         options = {"block_size": 0, "allow_redirects": False, "get_client": client, "skip_instance_cache": True}
     filesystem, path = fsspec.url_to_fs(scheme + uri[len(scheme) :], **options)
     with filesystem.open(path, "rb", **how) as file:
-        chunks, missing = [], size
-        while missing > 0 and (chunk := file.read(min(missing, _CHUNK))):
-            chunks.append(chunk)
-            missing -= len(chunk)
+        return _up_to(size, _CHUNK, file.read)
+
+
+def _up_to(size: int, at_once: int, read: Callable[[int], bytes]) -> bytes:
+    chunks, missing = [], size
+    while missing > 0 and (chunk := read(min(missing, at_once))):
+        chunks.append(chunk)
+        missing -= len(chunk)
     return b"".join(chunks)
 
 

@@ -61,8 +61,11 @@ class Wire(BaseModel):
     @classmethod
     def _storable(cls, value: Any) -> Any:
         if isinstance(value, dict):
-            known = [name for name in value if name in cls.model_fields]
-            faults = {name: fault for name in known if (fault := _fault(value[name], DEEPEST))}
+            faults = {
+                name: fault
+                for name, part in value.items()
+                if name in cls.model_fields and (fault := _fault(part, DEEPEST))
+            }
             if faults:
                 raise ValueError("; ".join(f"{name} holds {fault}" for name, fault in faults.items()))
         return value

@@ -452,6 +452,26 @@ def test_what_a_node_cannot_give_out_takes_nothing_along_that_came_with_it(conne
     assert bodies == ["a", "b", "c"]
 
 
+def test_a_loop_is_told_of_a_line_once_however_often_a_node_looks(
+    connect: Connect, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, add_reader = list[int](), hub.add_reader
+
+    def noted(line: int, *args: Any) -> None:
+        told.append(line)
+        add_reader(line, *args)
+
+    monkeypatch.setattr(hub, "add_reader", noted)
+    connection, bodies = connect(), list[str]()
+    with connection.Consumer(QUEUE, callbacks=[lambda body, _: bodies.append(body)]):
+        connection.register_with_event_loop(hub)
+        for name in "abc":
+            send(connect(), name)
+            while name not in bodies:
+                hub.run_once()
+    assert len(told) == len(set(told)) == 1
+
+
 def test_a_line_that_is_cut_while_nobody_speaks_does_not_hold_the_node_up(
     settings: Settings, store: "redis.Redis"
 ) -> None:
